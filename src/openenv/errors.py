@@ -1,0 +1,276 @@
+"""Everything OpenEnv raises, in one tree.
+
+Catch at the altitude you need::
+
+    OpenEnvError
+    ├── ActionError                     the caller's fault; the session goes on
+    │   ├── InvalidActionError          the action does not fit the schema (outcome invalid_action)
+    │   └── OrderError                  step before reset, step after the end, call after close
+    ├── EnvironmentFailedError               the environment's fault (outcome env_error)
+    │   └── StepTimeoutError            its deadline passed; the work was stopped (outcome timeout)
+    ├── InfrastructureError             the machinery's fault: mask it, retry it (outcome infra_error)
+    │   ├── SessionLost                 the episode is gone; never continued on a fresh environment
+    │   ├── SessionNotFoundError        no such session here (closed, expired, never opened)
+    │   ├── SessionCapacityError        the server is full; ``retry_after`` says when to come back
+    │   ├── SessionCreationError        a session could not be set up
+    │   ├── EnvironmentFactoryError     the environment's constructor raised
+    │   ├── ServerUnreachableError      nothing answers at that address
+    │   └── AuthenticationError         the server wants a token, or another one
+    ├── ProtocolError                   a message that is not of the protocol
+    └── UsageError                      a mistake in the program that uses OpenEnv
+        ├── DefinitionError             an environment class that cannot be served as written
+        ├── TargetError                 a TARGET that names nothing
+        ├── ConcurrencyConfigurationError   more sessions than the environment allows
+        └── MissingExtraError           an optional dependency is not installed
+
+``OpenEnvError`` derives from ``RuntimeError`` because that is what published OpenEnv clients raise
+for a server's error: code that catches it keeps working.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from openenv.types import StepOutcome
+
+
+class OpenEnvError(RuntimeError):
+    """Base of every OpenEnv error.
+
+    Attributes:
+        message: one sentence for a person.
+        code: the wire code of the plain protocol.
+        outcome: what became of the step, for callers that mask or retry.
+        retryable: whether the same call may succeed later.
+        session: id of the session concerned, if any.
+        episode: id of the episode concerned, if any.
+        step: number of completed steps of that episode, if known.
+        session_fate: what became of the session: ``alive``, ``needs_reset`` or ``closed``.
+        data: further facts that travel with the error on the wire; JSON-able.
+    """
+
+    code: str = "EXECUTION_ERROR"
+    outcome: StepOutcome = StepOutcome.INFRA_ERROR
+    retryable: bool = False
+    session_fate: str = "alive"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        session: str | None = None,
+        episode: str | None = None,
+        step: int | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.session = session
+        self.episode = episode
+        self.step = step
+        self.data: dict[str, Any] = data or {}
+
+
+class ActionError(OpenEnvError):
+    """The caller sent something that cannot be done now; nothing changed and the session goes on."""
+
+    outcome = StepOutcome.INVALID_ACTION
+
+
+class InvalidActionError(ActionError):
+    """An action that does not fit the environment's action schema.
+
+    Attributes:
+        errors: one entry per problem, ``{type, loc, msg, input}``, all JSON-able; ``loc`` names the field.
+    """
+
+    code = "VALIDATION_ERROR"
+
+    def __init__(self, message: str = "", *, errors: Sequence[dict[str, Any]] = (), **context: Any) -> None:
+        super().__init__(message, **context)
+        self.errors: list[dict[str, Any]] = list(errors)
+
+
+class OrderError(ActionError):
+    """A call that the session's state does not allow.
+
+    Attributes:
+        expected: what the session was ready for.
+        actual: what was asked.
+    """
+
+    def __init__(self, message: str = "", *, expected: str = "", actual: str = "", **context: Any) -> None:
+        super().__init__(message, **context)
+        self.expected = expected
+        self.actual = actual
+
+
+class EnvironmentFailedError(OpenEnvError):
+    """The environment's own code raised, or returned something that cannot be an observation."""
+
+    outcome = StepOutcome.ENV_ERROR
+
+
+class StepTimeoutError(EnvironmentFailedError, TimeoutError):
+    """A call passed its deadline and was stopped; no reward exists for it.
+
+    Attributes:
+        timeout_s: the deadline that passed, in seconds.
+        partial: what the environment had reported before it was stopped, if anything.
+    """
+
+    outcome = StepOutcome.TIMEOUT
+    retryable = True
+    session_fate = "needs_reset"
+
+    def __init__(
+        self, message: str = "", *, timeout_s: float | None = None, partial: Any = None, **context: Any
+    ) -> None:
+        super().__init__(message, **context)
+        self.timeout_s = timeout_s
+        self.partial = partial
+
+
+class InfrastructureError(OpenEnvError):
+    """The machinery failed, not the policy and not the environment: reward is unknown, never zero."""
+
+    code = "SESSION_ERROR"
+    retryable = True
+    session_fate = "closed"
+
+
+class SessionLost(InfrastructureError, ConnectionError):
+    """The connection or the host of a session went away in the middle of an episode.
+
+    The episode cannot go on. Open a new session and reset; a step is never sent to a fresh,
+    un-reset environment on the caller's behalf.
+    """
+
+
+class SessionNotFoundError(InfrastructureError):
+    """No session of that id lives here."""
+
+    retryable = False
+
+    def __init__(self, session_id: str, message: str | None = None, **context: Any) -> None:
+        super().__init__(message or f"Unknown session_id: {session_id}", **context)
+        self.session_id = session_id
+
+
+class SessionCapacityError(InfrastructureError):
+    """All session slots are taken.
+
+    Attributes:
+        active_sessions: sessions alive now.
+        max_sessions: slots the server has.
+        retry_after: seconds after which a slot may be free.
+    """
+
+    code = "CAPACITY_REACHED"
+
+    def __init__(
+        self,
+        active_sessions: int,
+        max_sessions: int,
+        message: str | None = None,
+        *,
+        retry_after: float = 1.0,
+        **context: Any,
+    ) -> None:
+        text = message or (
+            f"Server at capacity: {active_sessions}/{max_sessions} sessions active. "
+            "Cannot accept new connections."
+        )
+        context.setdefault("data", {"active_sessions": active_sessions, "max_sessions": max_sessions})
+        super().__init__(text, **context)
+        self.active_sessions = active_sessions
+        self.max_sessions = max_sessions
+        self.retry_after = retry_after
+
+
+class SessionCreationError(InfrastructureError):
+    """A session could not be set up.
+
+    Attributes:
+        reason: why.
+    """
+
+    def __init__(self, reason: str, message: str | None = None, **context: Any) -> None:
+        super().__init__(message or f"Failed to create session: {reason}", **context)
+        self.reason = reason
+
+
+class EnvironmentFactoryError(InfrastructureError):
+    """The environment's constructor raised.
+
+    Attributes:
+        factory_name: name of the class or factory.
+    """
+
+    code = "FACTORY_ERROR"
+    retryable = False
+
+    def __init__(self, factory_name: str, message: str | None = None, **context: Any) -> None:
+        context.setdefault("data", {"factory_name": factory_name})
+        super().__init__(message or f"Failed to create environment from {factory_name}", **context)
+        self.factory_name = factory_name
+
+
+class ServerUnreachableError(InfrastructureError, ConnectionError):
+    """Nothing answers at the address."""
+
+
+class AuthenticationError(InfrastructureError):
+    """The server asks for a bearer token and got none, or not the right one."""
+
+    retryable = False
+
+
+class ProtocolError(OpenEnvError):
+    """A message that is not of the protocol."""
+
+    code = "UNKNOWN_TYPE"
+    outcome = StepOutcome.INVALID_ACTION
+
+
+class UsageError(OpenEnvError):
+    """The program that uses OpenEnv asked for something that makes no sense."""
+
+    outcome = StepOutcome.INVALID_ACTION
+
+
+class DefinitionError(UsageError, TypeError):
+    """An environment class that cannot be served as written; the message names file and line."""
+
+
+class TargetError(UsageError):
+    """A TARGET (path, module, name or URL) that leads to no environment."""
+
+
+class ConcurrencyConfigurationError(UsageError):
+    """More concurrent sessions are configured than the environment says it supports."""
+
+    def __init__(
+        self, environment_name: str, max_concurrent_envs: int, message: str | None = None, **context: Any
+    ) -> None:
+        text = message or (
+            f"Environment '{environment_name}' is not marked as SUPPORTS_CONCURRENT_SESSIONS: "
+            f"max_concurrent_envs={max_concurrent_envs} is not possible. Set the class attribute to True "
+            "if instances share nothing, or use max_concurrent_envs=1."
+        )
+        super().__init__(text, **context)
+        self.environment_name = environment_name
+        self.max_concurrent_envs = max_concurrent_envs
+
+
+class MissingExtraError(UsageError, ImportError):
+    """An optional dependency is not installed.
+
+    Attributes:
+        extra: the extra that brings it.
+    """
+
+    def __init__(self, what: str, extra: str, **context: Any) -> None:
+        super().__init__(f"{what} needs the extra '{extra}': pip install 'openenv[{extra}]'", **context)
+        self.extra = extra

@@ -1,0 +1,1 @@
+"""Deprecated import path."""
