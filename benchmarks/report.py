@@ -1,0 +1,123 @@
+"""One table of ratios with goals, from the results of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+_SERVERS = {
+    "serve": "`openenv serve`",
+    "serve_fast": "`openenv serve`, extra `fast`",
+    "serve_thread": "`openenv serve`, host thread",
+    "serve_inline": "`openenv serve`, host inline",
+    "stock": "`create_app` under stock uvicorn",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    Attributes:
+        what: what is measured.
+        theirs: the figure it is compared with.
+        ours: our figure.
+        unit: unit of both.
+        goal: how many times less ours shall be; None where there is no goal.
+    """
+
+    what: str
+    theirs: float
+    ours: float
+    unit: str
+    goal: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        """How many times less ours is."""
+        return self.theirs / self.ours if self.ours > 0 else float("inf")
+
+    @property
+    def met(self) -> bool:
+        """Whether the goal is reached (a row without one always is)."""
+        return self.goal is None or self.ratio >= self.goal
+
+
+def rows(results: dict[str, Any]) -> Iterator[Row]:
+    """Every comparison that `results` allows."""
+    yield from _step_rows(results.get("steps", {}))
+    yield from _import_rows(results.get("imports", {}))
+    theirs = results.get("coldstart", {}).get("published")
+    for name, title in _SERVERS.items():
+        if theirs and name in results["coldstart"]:
+            mine = results["coldstart"][name]
+            goal = 5.0 if name == "serve" else None
+            yield Row(f"cold start to first step, CPU, {title}", theirs["cpu_ms"], mine["cpu_ms"], "ms", goal)
+            yield Row(f"cold start to first step, wall, {title}", theirs["wall_ms"], mine["wall_ms"], "ms")
+    theirs = results.get("idle", {}).get("published")
+    for name, title in _SERVERS.items():
+        if theirs and name in results["idle"]:
+            mine = results["idle"][name]["kib_per_session"]
+            goal = 3.0 if name == "serve" else None
+            yield Row(f"memory per idle session, {title}", theirs["kib_per_session"], mine, "KiB", goal)
+
+
+def _step_rows(steps: dict[str, Any]) -> Iterator[Row]:
+    for sessions, servers in steps.items():
+        theirs = servers["published"]
+        for name, title in _SERVERS.items():
+            if name in servers:
+                goal = 4.0 if (name, sessions) == ("serve", "64") else None
+                what = f"server CPU per step, {sessions} session{'s' * (sessions != '1')}, {title}"
+                yield Row(what, theirs["cpu_us"], servers[name]["cpu_us"], "µs", goal)
+        for key in ("p50_us", "p99_us"):
+            what = f"step latency {key[:3]}, {sessions} session{'s' * (sessions != '1')}, `openenv serve`"
+            yield Row(what, theirs[key], servers["serve"][key], "µs")
+
+
+def _import_rows(imports: dict[str, Any]) -> Iterator[Row]:
+    if not imports:
+        return
+    client, theirs, gym = imports["client"], imports["published_client"], imports["gymnasium"]
+    core, package = imports["published_core"], imports["openenv"]
+    yield Row("client: import, connect, reset, step, CPU", theirs["cpu_ms"], client["cpu_ms"], "ms", 10.0)
+    yield Row("client: import, connect, reset, step, modules", theirs["modules"], client["modules"], "")
+    yield Row("`import openenv`, CPU", core["cpu_ms"], package["cpu_ms"], "ms", 10.0)
+    yield Row("that client beside `import gymnasium`, CPU", gym["cpu_ms"], client["cpu_ms"], "ms", 1.0)
+    yield Row("that client beside `import gymnasium`, modules", gym["modules"], client["modules"], "", 1.0)
+
+
+def table(results: dict[str, Any], *, only_goals: bool = False) -> str:
+    """A Markdown table of the ratios."""
+    lines = [
+        "| measure | published 0.10.0 (or as named) | ours | times less | goal |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for row in rows(results):
+        if only_goals and row.goal is None:
+            continue
+        goal = "" if row.goal is None else f"{row.goal:g} {'met' if row.met else 'MISSED'}"
+        numbers = " | ".join(f"{_number(value)} {row.unit}".rstrip() for value in (row.theirs, row.ours))
+        lines.append(f"| {row.what} | {numbers} | {row.ratio:.1f} | {goal} |")
+    return "\n".join(lines)
+
+
+def growth_table(results: dict[str, Any]) -> str:
+    """A Markdown table of what the churn left behind; empty without that suite."""
+    if "churn" not in results:
+        return ""
+    lines = [
+        "| after so many cycles more | cycles | memory | descriptors | threads | CPU per cycle |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, growth in results["churn"].items():
+        lines.append(
+            f"| {_SERVERS[name]} | {growth['cycles']} | {growth['uss_kib']:+} KiB | "
+            f"{growth['descriptors']:+} | {growth['threads']:+} | {growth['cpu_us_per_cycle']:.0f} µs |"
+        )
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
