@@ -5,9 +5,11 @@ Catch at the altitude you need::
     OpenEnvError
     ├── ActionError                     the caller's fault; the session goes on
     │   ├── InvalidActionError          the action does not fit the schema (outcome invalid_action)
+    │   │   └── TaskNotFoundError       a reset names a split or task that the environment does not have
     │   └── OrderError                  step before reset, step after the end, call after close
     ├── EnvironmentFailedError               the environment's fault (outcome env_error)
-    │   └── StepTimeoutError            its deadline passed; the work was stopped (outcome timeout)
+    │   ├── StepTimeoutError            its deadline passed; the work was stopped (outcome timeout)
+    │   └── RubricError                 a rubric's score is not a finite number
     ├── InfrastructureError             the machinery's fault: mask it, retry it (outcome infra_error)
     │   ├── SessionLost                 the episode is gone; never continued on a fresh environment
     │   ├── SessionNotFoundError        no such session here (closed, expired, never opened)
@@ -21,7 +23,9 @@ Catch at the altitude you need::
         ├── DefinitionError             an environment class that cannot be served as written
         ├── TargetError                 a TARGET that names nothing
         ├── ConcurrencyConfigurationError   more sessions than the environment allows
-        └── MissingExtraError           an optional dependency is not installed
+        ├── SamplingError               a schema from which no valid action can be drawn
+        ├── MissingExtraError           an optional dependency is not installed
+        └── NotAvailableError           a part of OpenEnv that this version does not have
 
 ``OpenEnvError`` derives from ``RuntimeError`` because that is what published OpenEnv clients raise
 for a server's error: code that catches it keeps working.
@@ -92,6 +96,13 @@ class InvalidActionError(ActionError):
         self.errors: list[dict[str, Any]] = list(errors)
 
 
+class TaskNotFoundError(InvalidActionError, IndexError):
+    """A split or a task that the environment does not have.
+
+    It is an ``IndexError`` too because that is what published task providers raise.
+    """
+
+
 class OrderError(ActionError):
     """A call that the session's state does not allow.
 
@@ -130,6 +141,20 @@ class StepTimeoutError(EnvironmentFailedError, TimeoutError):
         super().__init__(message, **context)
         self.timeout_s = timeout_s
         self.partial = partial
+
+
+class RubricError(EnvironmentFailedError):
+    """A rubric returned something that cannot be a reward.
+
+    Attributes:
+        rubric: dotted path of the rubric below the one that was called, empty for that one itself.
+        score: what it returned.
+    """
+
+    def __init__(self, message: str = "", *, rubric: str = "", score: Any = None, **context: Any) -> None:
+        super().__init__(message, **context)
+        self.rubric = rubric
+        self.score = score
 
 
 class InfrastructureError(OpenEnvError):
@@ -264,6 +289,18 @@ class ConcurrencyConfigurationError(UsageError):
         self.max_concurrent_envs = max_concurrent_envs
 
 
+class SamplingError(UsageError):
+    """No valid action could be drawn from a schema.
+
+    Attributes:
+        field: dotted path of the field concerned, empty for the action itself.
+    """
+
+    def __init__(self, message: str = "", *, field: str = "", **context: Any) -> None:
+        super().__init__(message, **context)
+        self.field = field
+
+
 class MissingExtraError(UsageError, ImportError):
     """An optional dependency is not installed.
 
@@ -274,3 +311,7 @@ class MissingExtraError(UsageError, ImportError):
     def __init__(self, what: str, extra: str, **context: Any) -> None:
         super().__init__(f"{what} needs the extra '{extra}': pip install 'openenv[{extra}]'", **context)
         self.extra = extra
+
+
+class NotAvailableError(UsageError, ImportError):
+    """A published part of OpenEnv that this version does not have; the message says what works today."""
