@@ -1,10 +1,16 @@
-"""An environment that does nothing, in the published form: one source, run unmodified by both packages."""
+"""An environment that does nothing, in the published form: one source, run unmodified by both packages.
+
+Run as a program it serves itself as published packages do, by `create_app` under plain uvicorn, and prints
+its port. Both interpreters run this same file.
+"""
 
 from __future__ import annotations
 
+import socket
+import sys
 from typing import Any
 
-from openenv.core.env_server import Action, Environment, Observation, State
+from openenv.core.env_server import Action, Environment, Observation, State, create_app
 
 
 class NoopAction(Action):
@@ -39,3 +45,25 @@ class NoopEnvironment(Environment[NoopAction, NoopObservation, State]):
     @property
     def state(self) -> State:
         return self._state
+
+
+def main() -> None:
+    """Serve at most ``argv[1]`` sessions on a free loopback port."""
+    import uvicorn
+
+    app = create_app(
+        NoopEnvironment,
+        NoopAction,
+        NoopObservation,
+        env_name="noop",
+        max_concurrent_envs=int(sys.argv[1]),
+    )
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

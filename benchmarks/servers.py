@@ -47,7 +47,7 @@ class Kind:
 
 def published(python: str) -> Kind:
     """The published package, as `pip install openenv==0.10.0` and uvicorn run it."""
-    return Kind("published", "published 0.10.0", False, (python, str(HERE / "stock_server.py"), "{sessions}"))
+    return Kind("published", "published 0.10.0", False, (python, str(HERE / "noop.py"), "{sessions}"))
 
 
 def ours() -> list[Kind]:
@@ -64,7 +64,7 @@ def ours() -> list[Kind]:
             "stock",
             "create_app under stock uvicorn",
             True,
-            (sys.executable, str(HERE / "stock_server.py"), "{sessions}"),
+            (sys.executable, str(HERE / "noop.py"), "{sessions}"),
         ),
     ]
 
