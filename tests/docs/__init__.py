@@ -1,0 +1,1 @@
+"""Documentation as tests: snippets are executed, examples replayed, links followed."""
