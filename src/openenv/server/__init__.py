@@ -1,0 +1,1 @@
+"""The doors of an environment: WebSocket, HTTP and MCP, over one `ServerRuntime`."""

@@ -1,0 +1,190 @@
+"""Counters, gauges and histograms in the text format of Prometheus (version 0.0.4).
+
+Every update takes the lock of one metric for a few additions; updates come from session threads, reads
+from `GET /metrics`. Gauges are read when asked for, by a function.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+STEP_BUCKETS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0)
+"""Upper bounds, in seconds, of the step-duration histogram: a no-op game to a long tool call."""
+
+
+class Counter:
+    """A number that only grows, one per combination of label values.
+
+    Args:
+        name: name of the metric, which ends in ``_total``.
+        text: what it counts.
+        labels: names of its labels.
+    """
+
+    def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
+        self.name, self.text, self.labels = name, text, tuple(labels)
+        self._values: dict[tuple[str, ...], float] = {} if labels else {(): 0.0}
+        self._lock = threading.Lock()
+
+    def add(self, amount: float = 1.0, *values: str) -> None:
+        """Add `amount` at the given label values."""
+        with self._lock:
+            self._values[values] = self._values.get(values, 0.0) + amount
+
+    def value(self, *values: str) -> float:
+        """The count at the given label values."""
+        return self._values.get(values, 0.0)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the metric in Prometheus's text format."""
+        yield from _head(self.name, self.text, "counter")
+        with self._lock:
+            rows = sorted(self._values.items())
+        for values, amount in rows:
+            yield f"{self.name}{_labels(self.labels, values)} {_number(amount)}"
+
+
+class Gauge:
+    """A number read at the moment of asking.
+
+    Args:
+        name: name of the metric.
+        text: what it measures.
+        read: gives the value.
+    """
+
+    def __init__(self, name: str, text: str, read: Callable[[], float]) -> None:
+        self.name, self.text, self._read = name, text, read
+
+    def lines(self) -> Iterator[str]:
+        """Yield the metric in Prometheus's text format."""
+        yield from _head(self.name, self.text, "gauge")
+        yield f"{self.name} {_number(self._read())}"
+
+
+class Histogram:
+    """How often values fell under each of some bounds.
+
+    Args:
+        name: name of the metric.
+        text: what it measures, with its unit.
+        bounds: upper bounds of the buckets, ascending.
+    """
+
+    def __init__(self, name: str, text: str, bounds: Sequence[float]) -> None:
+        self.name, self.text, self.bounds = name, text, tuple(bounds)
+        self._counts = [0] * (len(self.bounds) + 1)
+        self._sum = 0.0
+        self._lock = threading.Lock()
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        bucket = bisect_left(self.bounds, value)
+        with self._lock:
+            self._counts[bucket] += 1
+            self._sum += value
+
+    @property
+    def count(self) -> int:
+        """How many values were counted."""
+        return sum(self._counts)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the metric in Prometheus's text format."""
+        yield from _head(self.name, self.text, "histogram")
+        with self._lock:
+            counts, total = list(self._counts), self._sum
+        below = 0
+        for bound, count in zip((*map(_number, self.bounds), "+Inf"), counts, strict=True):
+            below += count
+            yield f'{self.name}_bucket{{le="{bound}"}} {below}'
+        yield f"{self.name}_sum {_number(total)}"
+        yield f"{self.name}_count {below}"
+
+
+class Registry:
+    """The metrics of one server."""
+
+    def __init__(self) -> None:
+        self._metrics: list[Counter | Gauge | Histogram] = []
+
+    def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
+        """Register and return a counter."""
+        metric = Counter(name, text, labels)
+        self._metrics.append(metric)
+        return metric
+
+    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Register a gauge that `read` gives."""
+        self._metrics.append(Gauge(name, text, read))
+
+    def histogram(self, name: str, text: str, bounds: Sequence[float]) -> Histogram:
+        """Register and return a histogram."""
+        metric = Histogram(name, text, bounds)
+        self._metrics.append(metric)
+        return metric
+
+    def render(self) -> str:
+        """All metrics in Prometheus's text format."""
+        return "".join(f"{line}\n" for metric in self._metrics for line in metric.lines())
+
+
+class ServerMetrics:
+    """What a server counts.
+
+    Args:
+        active: gives the number of sessions alive.
+        maximum: gives the number of session slots.
+        queued: gives the number of callers that wait for a slot.
+    """
+
+    def __init__(
+        self, active: Callable[[], float], maximum: Callable[[], float], queued: Callable[[], float]
+    ) -> None:
+        self.registry = Registry()
+        make = self.registry
+        make.gauge("openenv_sessions_active", "Sessions alive.", active)
+        make.gauge("openenv_sessions_max", "Session slots.", maximum)
+        make.gauge("openenv_sessions_queued", "Callers that wait for a session slot.", queued)
+        self.opened = make.counter("openenv_sessions_opened_total", "Sessions opened.")
+        self.refused = make.counter(
+            "openenv_sessions_refused_total", "Sessions that could not be opened, by error code.", ["code"]
+        )
+        self.resets = make.counter("openenv_resets_total", "Resets, by outcome.", ["outcome"])
+        self.steps = make.counter("openenv_steps_total", "Steps, by outcome.", ["outcome"])
+        self.step_seconds = make.histogram(
+            "openenv_step_duration_seconds", "Time a step took, in seconds.", STEP_BUCKETS
+        )
+        self.quarantined = make.counter(
+            "openenv_environments_quarantined_total",
+            "Environments abandoned because a call passed its deadline.",
+        )
+        self.received = make.counter("openenv_received_bytes_total", "Payload bytes received.", ["door"])
+        self.sent = make.counter("openenv_sent_bytes_total", "Payload bytes sent.", ["door"])
+        self.rejected = make.counter(
+            "openenv_requests_rejected_total", "Requests refused by the security policy.", ["status"]
+        )
+
+
+def _head(name: str, text: str, kind: str) -> Iterator[str]:
+    yield f"# HELP {name} {text}"
+    yield f"# TYPE {name} {kind}"
+
+
+def _labels(names: Sequence[str], values: Sequence[str]) -> str:
+    if not names:
+        return ""
+    pairs = (f'{name}="{_escape(value)}"' for name, value in zip(names, values, strict=True))
+    return "{" + ",".join(pairs) + "}"
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(float(value))
