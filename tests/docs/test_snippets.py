@@ -79,8 +79,8 @@ def test_files_commands_and_expected_failures(tmp_path: Path) -> None:
 
 def test_ports_are_free_ones_and_shown_as_written(tmp_path: Path) -> None:
     text = (
-        '```python title="server.py"\nimport sys\nfrom http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer, test\n'
-        'test(SimpleHTTPRequestHandler, ThreadingHTTPServer, port=int(sys.argv[2]), bind="127.0.0.1")\n'
+        '```python title="server.py"\nimport sys\nimport http.server as h\n'
+        'h.test(h.SimpleHTTPRequestHandler, h.ThreadingHTTPServer, port=int(sys.argv[2]), bind="127.0.0.1")\n'
         "```\n\n"
         "```console\n$ python server.py --port 8001 &\n"
         "$ curl -s http://127.0.0.1:8001/server.py\nimport ...\n"
