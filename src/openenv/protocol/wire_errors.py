@@ -74,12 +74,12 @@ def error_from_payload(data: Any) -> OpenEnvError:
         data = {"message": str(data)}
     code = str(data.get("code", "EXECUTION_ERROR"))
     cls = _BY_NAME.get(str(data.get("error"))) or _BY_CODE.get(code, errors.EnvironmentFailedError)
-    error = cls.__new__(cls)
+    error = blank_error(cls)
     OpenEnvError.__init__(error, str(data.get("message", "")), episode=_text(data, "episode"))
     error.code = code
     error.data = dict(data)
-    if data.get("outcome") in _OUTCOMES:
-        error.outcome = StepOutcome(data["outcome"])
+    if str(data.get("outcome")) in _OUTCOMES:
+        error.outcome = StepOutcome(str(data["outcome"]))
     error.retryable = bool(data.get("retryable", cls.retryable))
     error.session_fate = str(data.get("session_fate", cls.session_fate))
     step = data.get("step")
@@ -87,6 +87,14 @@ def error_from_payload(data: Any) -> OpenEnvError:
     for name, default in _own_facts(cls).items():
         setattr(error, name, data.get(name, default))
     return error
+
+
+def blank_error(cls: type[OpenEnvError]) -> OpenEnvError:
+    """An instance without its constructor's arguments, which need not be on the wire."""
+    if issubclass(cls, OSError):  # its instances are laid out differently and insist on their own `__new__`
+        error: OpenEnvError = OSError.__new__(cls)
+        return error
+    return cls.__new__(cls)
 
 
 def _text(data: dict[str, Any], key: str) -> str | None:

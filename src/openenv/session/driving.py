@@ -1,0 +1,139 @@
+"""Running a session's rules: the rules yield calls into the environment, a driver makes them.
+
+A rule is a generator that yields thunks. The synchronous driver runs each on the spot, the asynchronous
+one awaits what it returns; both turn whatever the environment raises into a typed error and throw that
+back into the rule, so that each rule is written once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Generator
+from typing import Any
+
+from openenv.errors import EnvironmentFailedError, OpenEnvError, UsageError
+from openenv.session.deadline import Abandoned, Call, Interrupted
+from openenv.types import StepResult
+
+Thunk = Callable[[], Any]
+Flow = Generator[Thunk, Any, StepResult[Any]]
+Failed = Callable[[BaseException], EnvironmentFailedError]
+
+
+def drive(flow: Flow, failed: Failed, make: Thunk, call: Call | None) -> StepResult[Any]:
+    """Run a rule to its end in this thread.
+
+    Args:
+        flow: the rule.
+        failed: makes the typed error for what the environment raised.
+        make: the thunk that builds an environment: one built for a call that expired is closed.
+        call: the call's deadline, if it has one.
+
+    Raises:
+        Abandoned: the deadline passed.
+    """
+    try:
+        thunk = next(flow)
+        while True:
+            try:
+                if call is not None:
+                    value = _bounded(thunk, make, call)
+                else:
+                    value = thunk()
+                    if inspect.isawaitable(value):
+                        value = resolve(value)
+            except OpenEnvError as error:
+                thunk = flow.throw(error)
+            except (Abandoned, Interrupted):
+                raise
+            except BaseException as problem:  # Boundary: the environment's own code.
+                if isinstance(problem, KeyboardInterrupt) and _in_main_thread():
+                    raise
+                thunk = flow.throw(failed(problem))
+            else:
+                thunk = flow.send(value)
+    except StopIteration as stop:
+        result: StepResult[Any] = stop.value
+        return result
+
+
+def _bounded(thunk: Thunk, make: Thunk, call: Call) -> Any:
+    """Run a thunk as the environment's turn of a call that may expire."""
+    value = None
+    call.enter()
+    try:
+        value = thunk()
+        if inspect.isawaitable(value):
+            value = resolve(value)
+    finally:
+        try:
+            call.leave()
+        except Abandoned as gone:
+            if thunk == make and value is not None:
+                gone.environment = value
+            raise
+    return value
+
+
+async def adrive(flow: Flow, failed: Failed, make: Thunk, given_up: Callable[[], bool]) -> StepResult[Any]:
+    """Run a rule to its end on the running loop.
+
+    Args:
+        flow: the rule.
+        failed: makes the typed error for what the environment raised.
+        make: the thunk that builds an environment.
+        given_up: whether the call's deadline passed while the environment was awaited.
+
+    Raises:
+        Abandoned: the deadline passed, and the environment swallowed the cancellation.
+    """
+    try:
+        thunk = next(flow)
+        while True:
+            try:
+                value = thunk()
+                if inspect.isawaitable(value):
+                    value = await value
+                if given_up():
+                    raise Abandoned(value if thunk == make else None)
+            except OpenEnvError as error:
+                thunk = flow.throw(error)
+            except (Abandoned, asyncio.CancelledError, KeyboardInterrupt):
+                raise
+            except BaseException as problem:  # Boundary: the environment's own code.
+                thunk = flow.throw(failed(problem))
+            else:
+                thunk = flow.send(value)
+    except StopIteration as stop:
+        result: StepResult[Any] = stop.value
+        return result
+
+
+def resolve(value: Any) -> Any:
+    """Run an awaitable (an async rubric of a synchronous environment) to its end in this thread.
+
+    Raises:
+        UsageError: an event loop runs in this thread.
+    """
+    if not inspect.isawaitable(value):
+        return value
+
+    async def wait() -> Any:
+        return await value
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(wait())
+    if inspect.iscoroutine(value):
+        value.close()
+    raise UsageError(
+        "This environment is asynchronous: in a running event loop use its asynchronous face "
+        "(openenv.connect, or Session.areset and Session.astep)"
+    )
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -1,0 +1,163 @@
+"""A session together with the place where it runs, its owner and its lease.
+
+Doors talk to a `HostedSession`. `post` is the fast path: the door's own decoding and encoding run where
+the environment lives, so that a message crosses threads once. `call` and `acall` return the result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Literal
+
+from openenv.errors import OpenEnvError
+from openenv.session.hosts import Host
+from openenv.session.session import Session
+
+logger = logging.getLogger("openenv.session")
+
+CallKind = Literal["start", "reset", "step", "state", "ask", "close"]
+Prepared = tuple[CallKind, dict[str, Any]]
+Prepare = Callable[[], Prepared | None]
+Done = Callable[[Any, OpenEnvError | None], None]
+
+
+class HostedSession:
+    """A session on its host.
+
+    Args:
+        session: the session.
+        host: where it runs.
+        owner: which door opened it (`ws`, `http`, `mcp`, `embedded` ...).
+        lease_s: seconds without a call after which a session that nobody is attached to is reaped.
+
+    Attributes:
+        attached: connections that hold the session; while there is one, the lease does not run.
+    """
+
+    def __init__(self, session: Session, host: Host, *, owner: str, lease_s: float) -> None:
+        self.session = session
+        self.host = host
+        self.owner = owner
+        self.lease_s = lease_s
+        self.attached = 0
+        self._lock = threading.Lock()
+        self._submitted = 0
+        self._completed = 0
+        session.stoppable = host.stoppable
+        session.on_abandon = host.abandon
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        return self.session.id
+
+    @property
+    def pending(self) -> int:
+        """Calls submitted and not answered."""
+        return self._submitted - self._completed
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since the last call ended; 0 while one runs."""
+        return 0.0 if self.pending else time.monotonic() - self.session.last_activity
+
+    @property
+    def expired(self) -> bool:
+        """Whether the lease ran out."""
+        return not self.attached and self.idle_s > self.lease_s
+
+    def post(self, prepare: Prepare, done: Done) -> None:
+        """Make a call, in order with the others, and report to `done`.
+
+        Args:
+            prepare: runs where the environment lives; returns the kind of call and its arguments, or
+                None if there is nothing to call. It may raise an `OpenEnvError`, which `done` is given.
+            done: called exactly once, with the value or the error, where the environment lives or, if a
+                deadline passed, in the watchdog's thread. It must not block.
+        """
+        answer = _Answer(self, done)
+        with self._lock:
+            self._submitted += 1
+        if self.host.asynchronous:
+            self.host.submit(lambda: self._awork(prepare, answer))
+        else:
+            self.host.submit(lambda: self._work(prepare, answer))
+
+    def call(self, kind: CallKind, **arguments: Any) -> Future[Any]:
+        """Make a call; the future holds its value or raises its error."""
+        future: Future[Any] = Future()
+
+        def done(value: Any, error: OpenEnvError | None) -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+
+        self.post(lambda: (kind, arguments), done)
+        return future
+
+    async def acall(self, kind: CallKind, **arguments: Any) -> Any:
+        """Make a call and await its value."""
+        return await asyncio.wrap_future(self.call(kind, **arguments))
+
+    def _work(self, prepare: Prepare, answer: _Answer) -> None:
+        try:
+            prepared = prepare()
+            value = None if prepared is None else self._dispatch(*prepared, answer)
+        except OpenEnvError as error:
+            answer(None, error)
+        else:
+            answer(value, None)
+
+    def _dispatch(self, kind: CallKind, arguments: dict[str, Any], answer: _Answer) -> Any:
+        session = self.session
+        if kind == "step":
+            return session.step(**arguments, on_expiry=answer.expired)
+        if kind == "reset":
+            return session.reset(**arguments, on_expiry=answer.expired)
+        return getattr(session, kind)(**arguments)
+
+    async def _awork(self, prepare: Prepare, answer: _Answer) -> None:
+        try:
+            prepared = prepare()
+            value = None if prepared is None else await self._adispatch(*prepared)
+        except OpenEnvError as error:
+            answer(None, error)
+        else:
+            answer(value, None)
+
+    async def _adispatch(self, kind: CallKind, arguments: dict[str, Any]) -> Any:
+        session = self.session
+        if kind == "start":
+            return session.start()
+        if kind == "state":
+            return await session.aask("state", session.spec.read_state)
+        return await getattr(session, "a" + kind)(**arguments)
+
+
+class _Answer:
+    """Calls `done` once, whoever comes first: the environment's thread or the watchdog."""
+
+    __slots__ = ("_done", "_hosted")
+
+    def __init__(self, hosted: HostedSession, done: Done) -> None:
+        self._hosted = hosted
+        self._done = done
+
+    def __call__(self, value: Any, error: OpenEnvError | None) -> None:
+        self._hosted._completed += 1
+        try:
+            self._done(value, error)
+        except Exception:  # Boundary: a door's callback must not end the session's thread.
+            logger.exception("Answering a call of session %s failed", self._hosted.id)
+
+    def expired(self, error: OpenEnvError) -> None:
+        """The deadline passed; the thread that made the call ends with `Abandoned` and never answers."""
+        self(None, error)

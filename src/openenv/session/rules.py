@@ -1,0 +1,184 @@
+"""The rules of an episode: what reset and step do, in which phase, and how an episode ends.
+
+`_reset` and `_step` are generators that yield each call into the environment's code
+(`openenv.session.driving` runs them). All semantics of order, seeds, tasks, limits and outcomes stand
+here; doors and hosts know none of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+import uuid
+from collections.abc import Generator
+from typing import Any, TypeVar, cast
+
+from openenv.environment import EnvironmentSpec, Episode, Transition
+from openenv.errors import EnvironmentFailedError, OpenEnvError
+from openenv.session.driving import Flow, Thunk
+from openenv.session.limits import Limits
+from openenv.session.phase import Phase, order_error
+from openenv.types import EpisodeStatus, StepOutcome, StepResult
+
+logger = logging.getLogger("openenv.session")
+ErrorT = TypeVar("ErrorT", bound=OpenEnvError)
+
+
+class EpisodeRules:
+    """One environment, its episode and the rules between them. `Session` adds the ways to call it."""
+
+    def __init__(
+        self, spec: EnvironmentSpec, *, id: str | None, limits: Limits | None, auto_reset: bool
+    ) -> None:
+        self.id = id or uuid.uuid4().hex
+        self.spec = spec
+        self.limits = (limits or Limits()).within(spec)
+        self.phase = Phase.NEW
+        self.episode: Episode | None = None
+        self.status = EpisodeStatus.RUNNING
+        self._auto_reset = auto_reset
+        self._env: Any = None
+        self._generation = 0
+        self._episode_started = 0.0
+        self._episodes = 0
+        self._steps = 0
+
+    def _reset(self, seed: int | None, episode_id: str | None, options: dict[str, Any]) -> Flow:
+        spec = self.spec
+        if self._env is None:
+            self._env = yield spec.make
+        env = self._env
+        options = dict(options)
+        # A published environment sees a seed or an episode id only if the caller gave one.
+        own_words = spec.requires_reset
+        episode = Episode(
+            id=episode_id or uuid.uuid4().hex,
+            seed=seed if seed is not None else secrets.randbits(32),
+        )
+        if spec.tasks is not None:
+            task = yield lambda: _choose_task(spec.tasks, episode.seed, options)
+            episode.task, episode.split = task, task.split
+        before = self.phase
+        spec.begin(env, episode)
+        try:
+            raw = yield lambda: spec.call_reset(
+                env,
+                seed=episode.seed if own_words else seed,
+                episode_id=episode.id if own_words else episode_id,
+                options=options,
+            )
+            transition: Transition = yield lambda: spec.initial(env, raw)
+        except OpenEnvError as error:
+            if error.outcome is not StepOutcome.INVALID_ACTION:
+                self._spoil(before)
+            raise
+        self.episode = episode
+        self.phase = Phase.ENDED if transition.done else Phase.READY
+        self.status = EpisodeStatus.RUNNING
+        self._episode_started = time.monotonic()
+        self._episodes += 1
+        result = self._result(transition)
+        if not own_words:
+            result.seed, result.episode_id = seed, episode_id
+        return result
+
+    def _spoil(self, before: Phase) -> None:
+        """Forget the episode after a reset that failed half-way."""
+        self.episode = None
+        self.phase = Phase.NEW if before is Phase.NEW else Phase.NEEDS_RESET
+        self.status = EpisodeStatus.UNSCORED
+
+    def _step(self, action: Any, timeout_s: float | None, extra: dict[str, Any]) -> Flow:
+        if self.phase is not Phase.READY:
+            yield from self._make_ready()
+        spec, env, episode = self.spec, self._env, cast(Episode, self.episode)
+        parsed = spec.validate_action(action)
+        raw = yield lambda: spec.call_step(env, parsed, timeout_s=timeout_s, extra=extra)
+        episode.step += 1
+        self._steps += 1
+        transition: Transition = yield lambda: spec.transition(env, parsed, raw)
+        return self._result(transition)
+
+    def _make_ready(self) -> Generator[Thunk, Any, None]:
+        """What a step does when no episode runs: start one where that is allowed, else refuse."""
+        if self.phase is Phase.NEW and self._auto_reset:
+            yield from self._reset(None, None, {})
+        elif self.phase is Phase.NEW and not self.spec.requires_reset:
+            self.episode = Episode(id=uuid.uuid4().hex, seed=secrets.randbits(32))
+            self._episode_started = time.monotonic()
+            self.spec.begin(self._env, self.episode)
+            self.phase = Phase.READY
+        if self.phase is not Phase.READY:
+            detail = ""
+            if self.episode is not None and self.phase is Phase.ENDED:
+                detail = f"{self.status} after {self.episode.step} steps"
+            raise self._placed(order_error(self.phase, "step", detail=detail))
+
+    def _result(self, transition: Transition) -> StepResult[Any]:
+        episode = cast(Episode, self.episode)
+        reason = transition.reason
+        if transition.done:
+            self._end(EpisodeStatus.TRUNCATED if transition.truncated else EpisodeStatus.TERMINATED)
+        elif self._over_limit():
+            reason = "max_steps" if self._out_of_steps() else "time_limit"
+            self._end(EpisodeStatus.TRUNCATED)
+            transition.observation.__dict__["done"] = True
+        return StepResult(
+            transition.observation,
+            transition.reward,
+            self.phase is Phase.ENDED,
+            transition.metadata or None,
+            transition.outcome,
+            self.status,
+            reason,
+            transition.components,
+            episode.seed,
+            episode.id,
+            episode.step,
+        )
+
+    def _end(self, status: EpisodeStatus) -> None:
+        self.phase = Phase.ENDED
+        self.status = status
+
+    def _over_limit(self) -> bool:
+        limit = self.limits.episode_timeout_s
+        return self._out_of_steps() or (
+            limit is not None and time.monotonic() - self._episode_started >= limit
+        )
+
+    def _out_of_steps(self) -> bool:
+        limit = self.limits.max_steps
+        return limit is not None and self.episode is not None and self.episode.step >= limit
+
+    def _discard_environment(self) -> Any:
+        """Give the environment up after a deadline; the next reset builds another."""
+        env, self._env = self._env, None
+        self._generation += 1
+        self.phase = Phase.NEEDS_RESET
+        self.status = EpisodeStatus.UNSCORED
+        return env
+
+    def _failed(self, name: str, problem: BaseException) -> EnvironmentFailedError:
+        error = EnvironmentFailedError(str(problem) or type(problem).__name__)
+        error.data["exception"] = type(problem).__name__
+        error.__cause__ = problem
+        logger.debug("%s() of session %s raised", name, self.id, exc_info=problem)
+        return error
+
+    def _placed(self, error: ErrorT) -> ErrorT:
+        """Add where it happened: session, episode and step."""
+        error.session = error.session or self.id
+        if self.episode is not None:
+            error.episode = error.episode or self.episode.id
+            error.step = self.episode.step if error.step is None else error.step
+        if error.session_fate == "alive" and self.phase is Phase.NEEDS_RESET:
+            error.session_fate = "needs_reset"
+        return error
+
+
+def _choose_task(tasks: Any, seed: int, options: dict[str, Any]) -> Any:
+    from openenv.tasks import select  # only environments that have tasks need it
+
+    return select(tasks, seed=seed, split=options.pop("split", None), index=options.pop("task", None))

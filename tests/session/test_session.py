@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import pytest
+from tests.session.environments import Count, Loop, PublishedEcho, Slow, Tools
+
+from openenv.environment import describe
+from openenv.errors import EnvironmentFailedError, InvalidActionError, OrderError, UsageError
+from openenv.session import Limits, Phase, Session
+from openenv.types import EpisodeStatus, StepOutcome
+
+
+def started(cls: type, **options: object) -> Session:
+    session = Session(describe(cls), **options)  # type: ignore[arg-type]
+    session.start()
+    return session
+
+
+def test_an_episode_from_reset_to_its_end() -> None:
+    session = started(Count)
+    first = session.reset(seed=7, episode_id="e1")
+    assert (first.seed, first.episode_id, first.step, first.done) == (7, "e1", 0, False)
+    second = session.step({"by": 2})
+    assert second.observation.result == 2
+    assert (second.step, second.status, second.reward) == (1, EpisodeStatus.RUNNING, None)
+    last = session.step({"by": 99})
+    assert (last.reward, last.done, last.status, last.reason) == (1.0, True, "terminated", "won")
+    assert session.phase is Phase.ENDED
+
+
+def test_the_same_seed_gives_the_same_episode_and_a_drawn_seed_is_echoed() -> None:
+    session = started(Count)
+    drawn = session.reset().seed
+    assert drawn is not None
+    target = session._env.target
+    session.reset(seed=drawn)
+    assert session._env.target == target
+
+
+def test_step_before_reset_and_after_the_end_are_refused_and_say_what_was_expected() -> None:
+    session = started(Count)
+    with pytest.raises(OrderError, match="expected reset") as early:
+        session.step({"by": 1})
+    assert early.value.actual == "step"
+    session.reset()
+    session.step({"by": 98})
+    assert session.status is EpisodeStatus.TRUNCATED
+    with pytest.raises(OrderError, match="truncated after 1 steps"):
+        session.step({"by": 1})
+    session.reset()
+    assert session.step({"by": 1}).step == 1
+
+
+def test_an_invalid_action_names_the_field_and_changes_nothing() -> None:
+    session = started(Count)
+    session.reset()
+    for action in ({"by": "x"}, {}, {"by": 1, "z": 2}, "text", None, 3.5, [1]):
+        with pytest.raises(InvalidActionError) as caught:
+            session.step(action)
+        assert caught.value.outcome == "invalid_action"
+    assert session.step({"by": 1}).step == 1
+    with pytest.raises(InvalidActionError, match="by"):
+        session.step({"by": "x"})
+
+
+def test_a_raising_environment_is_an_env_error_with_place_and_the_session_goes_on() -> None:
+    session = started(Count)
+    session.reset(episode_id="e")
+    with pytest.raises(EnvironmentFailedError, match="cannot count down") as caught:
+        session.step({"by": -1})
+    assert (caught.value.outcome, caught.value.episode, caught.value.session) == (
+        "env_error",
+        "e",
+        session.id,
+    )
+    assert caught.value.data["exception"] == "ValueError"
+    assert session.step({"by": 1}).outcome is StepOutcome.OK
+
+
+def test_system_exit_of_an_environment_is_its_error_not_ours() -> None:
+    session = started(Slow)
+    session.reset()
+    with pytest.raises(EnvironmentFailedError):
+        session.step({"mode": "exit"})
+    assert session.phase is Phase.READY
+
+
+def test_max_steps_truncates_with_a_reason() -> None:
+    session = started(Count)
+    session.reset()
+    results = [session.step({"by": 1}) for _ in range(5)]
+    assert [r.done for r in results] == [False] * 4 + [True]
+    assert (results[-1].status, results[-1].reason) == ("truncated", "max_steps")
+    assert results[-1].observation.done is True
+
+
+def test_a_servers_limit_and_an_authors_limit_combine_to_the_tighter() -> None:
+    assert started(Count, limits=Limits(max_steps=2)).limits.max_steps == 2
+    assert started(Count, limits=Limits(max_steps=9)).limits.max_steps == 5
+
+
+def test_the_time_limit_of_an_episode_truncates_it() -> None:
+    session = started(Slow, limits=Limits(episode_timeout_s=0.02))
+    session.reset()
+    result = session.step({"mode": "sleep", "seconds": 0.03})
+    assert (result.status, result.reason) == ("truncated", "time_limit")
+
+
+def test_a_wrong_reset_option_is_named_and_the_session_stays_usable() -> None:
+    session = started(Count)
+    with pytest.raises(InvalidActionError, match="start"):
+        session.reset(options={"start": "x"})
+    assert session.reset(options={"start": 3}).observation.result == 3
+
+
+def test_published_form_is_lenient_before_reset_and_sees_only_what_the_caller_gave() -> None:
+    session = started(PublishedEcho)
+    assert session.step({"message": "hi"}).reward == 2.0
+    assert session.reset().observation.echoed == "None None"
+    result = session.reset(seed=5, episode_id="x")
+    assert result.observation.echoed == "5 x"
+    assert (result.seed, result.episode_id) == (5, "x")
+    assert dict(session.state()) == {"seed": 5}
+
+
+def test_hidden_state_does_not_leave() -> None:
+    session = started(Count)
+    session.reset(seed=1)
+    state = session.state()
+    dumped = state if isinstance(state, dict) else state.model_dump()
+    assert "target" not in dumped
+    assert dumped["count"] == 0
+    assert dumped["episode_id"]
+    assert dumped["step_count"] == 0
+
+
+def test_auto_reset_happens_once_in_a_new_session_only() -> None:
+    session = started(Tools, auto_reset=True)
+    result = session.step({"type": "call_tool", "tool_name": "add", "arguments": {"a": 1, "b": 2}})
+    assert result.observation.result["data"] == 3
+    ended = started(Count, auto_reset=True)
+    ended.step({"by": 99})
+    with pytest.raises(OrderError):
+        ended.step({"by": 1})
+
+
+def test_a_failing_tool_is_an_outcome_not_an_exception() -> None:
+    session = started(Tools)
+    session.reset()
+    result = session.step({"type": "call_tool", "tool_name": "fail", "arguments": {}})
+    assert result.outcome is StepOutcome.TOOL_ERROR
+    assert result.observation.error.message == "broken tool"
+    missing = session.step({"type": "call_tool", "tool_name": "nope", "arguments": {}})
+    assert missing.outcome is StepOutcome.INVALID_ACTION
+
+
+def test_close_is_final_and_idempotent() -> None:
+    session = started(Slow)
+    before = len(Slow.closed)
+    session.close()
+    session.close()
+    assert len(Slow.closed) == before + 1
+    with pytest.raises(OrderError, match="closed"):
+        session.reset()
+
+
+def test_a_deadline_needs_a_host_that_can_stop_the_work() -> None:
+    session = started(Slow)
+    session.reset()
+    with pytest.raises(UsageError, match="host='thread'"):
+        session.step({"mode": "answer"}, timeout_s=1)
+    with pytest.raises(UsageError, match="timeout_s"):
+        session.step({"mode": "answer"}, timeout_s=0)
+    assert session.step({"mode": "answer"}).outcome is StepOutcome.OK
+
+
+async def test_an_asynchronous_environment() -> None:
+    session = started(Loop)
+    await session.areset()
+    assert (await session.astep({})).observation.result == "done"
+    with pytest.raises(UsageError, match="asynchronous"):
+        session.step({})
+    assert (await session.aask("state", session.spec.read_state)) is not None
+    await session.aclose()
+    await session.aclose()
+    assert session.phase is Phase.CLOSED
+
+
+def test_the_synchronous_face_runs_an_asynchronous_environment_outside_a_loop() -> None:
+    session = started(Loop)
+    session.reset()
+    assert session.step({}).observation.result == "done"
+    session.close()
+
+
+def test_statistics_count() -> None:
+    session = started(Count)
+    session.reset()
+    session.step({"by": 1})
+    with pytest.raises(InvalidActionError):
+        session.step({})
+    statistics = session.statistics()
+    assert (statistics.episodes, statistics.steps) == (1, 1)
+    assert statistics.outcomes == {"ok": 2, "invalid_action": 1}
