@@ -1,0 +1,1 @@
+"""From a name to an environment: targets, published packages, shipped environments, `make`."""
