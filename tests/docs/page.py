@@ -18,6 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import httpx
+
+from .exchanges import replay_http, replay_wire
 from .snippets import Snippet, matches, snippets
 
 _PORT = re.compile(r"(?<=127\.0\.0\.1:)800\d\b|(?<=--port )800\d\b")
@@ -46,6 +49,7 @@ class Page:
         self._background: list[subprocess.Popen[str]] = []
         self._python: subprocess.Popen[str] | None = None
         self._printed = ""
+        self._client = httpx.Client(timeout=15, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -53,6 +57,7 @@ class Page:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._client.close()
         if self._python is not None:
             self._python.communicate(timeout=10)
         for process in self._background:
@@ -81,6 +86,8 @@ class Page:
             self._compare(snippet, snippet.text, self._printed)
         elif snippet.kind == "console":
             self._transcript(snippet)
+        elif snippet.kind in ("wire", "http"):
+            self._exchange(snippet)
         else:
             return
         self.executed += 1
@@ -117,6 +124,17 @@ class Page:
                 continue
             status = snippet.exit_status if number == len(commands) else 0
             self._finish(snippet, command, expected, status)
+
+    def _exchange(self, snippet: Snippet) -> None:
+        port = int(self._port(snippet.attributes.get("port", "8000")))
+        try:
+            if snippet.kind == "wire":
+                replay_wire(snippet.text, port, snippet.attributes)
+            else:
+                self._client.base_url = f"http://127.0.0.1:{port}"
+                replay_http(snippet.text, self._client)
+        except AssertionError as difference:
+            raise PageFailure(f"{self.path.name}:{snippet.line}: {difference}") from difference
 
     def _finish(self, snippet: Snippet, command: str, expected: str, status: int) -> None:
         done = subprocess.run(

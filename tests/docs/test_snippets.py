@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from .exchanges import alike, turns
 from .page import Page, PageFailure
 from .snippets import matches, snippets
 
@@ -89,3 +90,27 @@ def test_ports_are_free_ones_and_shown_as_written(tmp_path: Path) -> None:
     with page(tmp_path, text) as running:
         running.run()
         assert running.ports["8001"] != "8001"
+
+
+def test_what_dots_mean_in_json() -> None:
+    assert alike({"a": "...", "...": "..."}, {"a": 1, "b": 2})
+    assert not alike({"a": "..."}, {"a": 1, "b": 2})
+    assert not alike({"a": [1, "..."]}, {"a": [1]})
+    assert not alike({"done": True}, {"done": 1})
+
+
+def test_a_frame_may_be_broken_over_lines() -> None:
+    assert turns('> {"a":\n   1}\n< {}\n') == [(">", '{"a": 1}'), ("<", "{}")]
+
+
+def test_exchanges_are_compared(tmp_path: Path) -> None:
+    server = (
+        '```python title="server.py"\nimport http.server as h\n'
+        'h.test(h.SimpleHTTPRequestHandler, h.ThreadingHTTPServer, port=8000, bind="127.0.0.1")\n```\n\n'
+    ).replace("port=8000", "port=int(__import__('sys').argv[2])")
+    start = "```console\n$ python server.py --port 8000 &\n```\n\n"
+    with page(tmp_path, server + start + "```http\n> GET /nothing\n< 404\n< Server: ...\n```\n") as running:
+        running.run()
+    wrong = "```http\n> GET /server.py\n< 404\n```\n"
+    with pytest.raises(PageFailure, match="answered 200"), page(tmp_path, server + start + wrong) as running:
+        running.run()
