@@ -7,7 +7,7 @@ Catch at the altitude you need::
     │   ├── InvalidActionError          the action does not fit the schema (outcome invalid_action)
     │   │   └── TaskNotFoundError       a reset names a split or task that the environment does not have
     │   └── OrderError                  step before reset, step after the end, call after close
-    ├── EnvironmentFailedError               the environment's fault (outcome env_error)
+    ├── EnvironmentFailedError          the environment's fault (outcome env_error)
     │   ├── StepTimeoutError            its deadline passed; the work was stopped (outcome timeout)
     │   └── RubricError                 a rubric's score is not a finite number
     ├── InfrastructureError             the machinery's fault: mask it, retry it (outcome infra_error)
@@ -17,6 +17,8 @@ Catch at the altitude you need::
     │   ├── SessionCreationError        a session could not be set up
     │   ├── EnvironmentFactoryError     the environment's constructor raised
     │   ├── ServerUnreachableError      nothing answers at that address
+    │   ├── LaunchError                 a server could not be started (process, container)
+    │   │   └── LaunchTimeoutError      it was started and did not get ready in time
     │   └── AuthenticationError         the server wants a token, or another one
     ├── ProtocolError                   a message that is not of the protocol
     └── UsageError                      a mistake in the program that uses OpenEnv
@@ -244,6 +246,14 @@ class EnvironmentFactoryError(InfrastructureError):
 
 class ServerUnreachableError(InfrastructureError, ConnectionError):
     """Nothing answers at the address."""
+
+
+class LaunchError(InfrastructureError):
+    """A server could not be started where it should run; the message quotes what it printed."""
+
+
+class LaunchTimeoutError(LaunchError, TimeoutError):
+    """A server was started and did not get ready in time."""
 
 
 class AuthenticationError(InfrastructureError):
