@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,9 @@ _SERVERS = {
     "serve_inline": "`openenv serve`, host inline",
     "stock": "`create_app` under stock uvicorn",
 }
+
+
+_BLOCK = re.compile(r"(<!-- measured: (\w+) -->)\n.*?(<!-- /measured -->)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,26 @@ def growth_table(results: dict[str, Any]) -> str:
             f"{growth['descriptors']:+} | {growth['threads']:+} | {growth['cpu_us_per_cycle']:.0f} µs |"
         )
     return "\n".join(lines)
+
+
+def machine_line(results: dict[str, Any]) -> str:
+    """Where and when the run took place, in one sentence."""
+    machine = results["machine"]
+    return (
+        f"{machine['date']}, {machine['cores']} × {machine['cpu']}, Linux {machine['kernel']}, "
+        f"CPython {machine['python']}, openenv {machine['openenv']}."
+    )
+
+
+def render(page: str, results: dict[str, Any]) -> str:
+    """Fill the blocks ``<!-- measured: NAME -->`` ... ``<!-- /measured -->`` of a page."""
+    blocks = {
+        "goals": table(results, only_goals=True),
+        "all": table(results),
+        "growth": growth_table(results),
+        "machine": machine_line(results),
+    }
+    return _BLOCK.sub(lambda found: f"{found[1]}\n{blocks[found[2]]}\n{found[3]}", page)
 
 
 def _number(value: float) -> str:

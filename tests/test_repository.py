@@ -23,14 +23,14 @@ import openenv
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "openenv"
 
-FLOORS = {
+FLOORS = {  # docs/rfcs/001-design.md
     **dict.fromkeys(("types", "errors"), 0),
     "protocol": 1,
     **dict.fromkeys(("environment", "tools", "transforms", "rubrics", "tasks", "spaces"), 2),
     "session": 3,
     **dict.fromkeys(("server", "client", "launch"), 4),
     "catalog": 5,
-    **dict.fromkeys(("testing", "integrations"), 6),
+    **dict.fromkeys(("testing", "integrations", "doctor", "scaffold"), 6),
     "cli": 7,
 }
 
