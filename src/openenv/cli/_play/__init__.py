@@ -1,0 +1,1 @@
+"""What `openenv play` is made of: forms from a schema, the difference of two states, the loop."""

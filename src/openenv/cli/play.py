@@ -1,0 +1,79 @@
+"""`openenv play`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from openenv.cli._output import note, paint, say, say_json
+from openenv.cli._targets import Target, Token
+from openenv.cli.exit_codes import ExitCode
+
+
+def command(
+    target: Target,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the first episode.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", help="Deadline of every call, in seconds.", min=0.001)
+    ] = None,
+    token: Token = None,
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="Print every result as one JSON object per line instead of text.")
+    ] = False,
+) -> None:
+    """Step through an environment by hand.
+
+    In a terminal every field of the action is asked for. Otherwise stdin is read line by line: a JSON
+    object is an action (or just the value, where the action has one field), and :reset, :state and :quit
+    are commands; exits with 1 if a line could not be carried out.
+    """
+    from openenv.cli._play.game import Game
+    from openenv.cli._remote import open_env
+
+    interactive = sys.stdin.isatty()
+    with open_env(target, token=token, timeout_s=timeout) as env:
+        game = Game(
+            env,
+            env.action_space.schema,
+            read=_ask if interactive else _read_line,
+            show=(lambda line: None) if jsonl else say,
+            record=(lambda event: say_json(event, indent=None)) if jsonl else None,
+            forms=interactive,
+        )
+        if interactive:
+            note(paint(f"{target}. Answer the questions, or:", "dim", stream=sys.stderr))
+            game.explain()
+        with _line_editing(interactive):
+            game.play(seed)
+    if game.failures and not interactive:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _ask(prompt: str) -> str:
+    try:
+        return input(prompt)
+    except EOFError:
+        say()
+        raise
+
+
+def _read_line(prompt: str) -> str:
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line.rstrip("\n")
+
+
+@contextmanager
+def _line_editing(wanted: bool) -> Iterator[None]:
+    """Arrow keys and history at the prompt, where Python was built with readline."""
+    if wanted:
+        try:
+            import readline  # noqa: F401
+        except ImportError:
+            note("(no line editing: this Python has no readline)")
+    yield
