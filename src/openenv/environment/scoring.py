@@ -1,0 +1,88 @@
+"""Rubric and transforms, where the framework applies them.
+
+Published environments apply their own inside `step`, and nothing is applied twice: the framework does it
+for the other styles, and for a rubric or transforms named in the class header. A reward that the step
+itself gave stands; the rubric scores what has none.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable
+from typing import Any
+
+from openenv.environment.episode import ATTACHED
+from openenv.environment.observations import Transition, number
+from openenv.types import StepOutcome
+
+
+class Scoring:
+    """What is done to the observations of one class.
+
+    Args:
+        cls: the environment class.
+        rubric: whether the instance's `rubric` is applied.
+        transform: whether the instance's `transform` is applied.
+    """
+
+    def __init__(self, cls: type, *, rubric: bool, transform: bool) -> None:
+        self._cls = cls
+        self._rubric = rubric
+        self._transform = transform
+
+    def reset(self, env: Any) -> None:
+        """Clear the rubric's memory of the episode before."""
+        rubric = getattr(env, "rubric", None) if self._rubric else None
+        clear = getattr(rubric, "reset", None)
+        if clear is not None:
+            clear()
+
+    def step(self, env: Any, action: Any, seen: Transition) -> Transition | Awaitable[Transition]:
+        """Score a step, then transform its observation."""
+        rubric = getattr(env, "rubric", None) if self._rubric else None
+        if rubric is None or seen.reward is not None or seen.outcome is StepOutcome.INVALID_ACTION:
+            return self.transform(env, seen)
+        score = rubric(action, seen.observation)
+        if inspect.isawaitable(score):
+            return self._later(env, rubric, score, seen)
+        return self._scored(env, rubric, score, seen)
+
+    async def _later(self, env: Any, rubric: Any, score: Awaitable[Any], seen: Transition) -> Transition:
+        return self._scored(env, rubric, await score, seen)
+
+    def _scored(self, env: Any, rubric: Any, score: Any, seen: Transition) -> Transition:
+        reward = number(self._cls, score)
+        if reward is not None:
+            seen.observation.reward = reward  # type: ignore[attr-defined]
+            seen.reward = reward
+        seen.components = {**named_scores(rubric), **seen.components}
+        return self.transform(env, seen)
+
+    def transform(self, env: Any, seen: Transition) -> Transition:
+        """Apply the class's transforms, then the instance's own; re-read what they may have changed."""
+        own = getattr(env, "transform", None) if self._transform else None
+        part = env.__dict__.get(ATTACHED)
+        transforms = part.transforms if part is not None else ()
+        if own is None and not transforms:
+            return seen
+        observation: Any = seen.observation
+        for change in (*transforms, own) if own is not None else transforms:
+            observation = change(observation)
+        seen.observation = observation
+        seen.reward = observation.reward
+        seen.metadata = observation.metadata
+        if observation.done and not seen.done:
+            seen.terminated = True
+        seen.done = bool(observation.done)
+        if not seen.done:
+            seen.terminated = seen.truncated = False
+        return seen
+
+
+def named_scores(rubric: Any) -> dict[str, float]:
+    """Return the last score of each named part of a rubric."""
+    parts = getattr(rubric, "named_rubrics", None)
+    if parts is None:
+        return {}
+    scores = {name: getattr(part, "last_score", None) for name, part in parts()}
+    return {name: float(score) for name, score in scores.items() if isinstance(score, int | float)}
