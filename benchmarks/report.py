@@ -127,7 +127,7 @@ def machine_line(results: dict[str, Any]) -> str:
     """Where and when the run took place, in one sentence."""
     machine = results["machine"]
     return (
-        f"{machine['date']}, {machine['cores']} × {machine['cpu']}, Linux {machine['kernel']}, "
+        f"{machine['date']}, {machine['cores']} cores of {machine['cpu']}, Linux {machine['kernel']}, "
         f"CPython {machine['python']}, openenv {machine['openenv']}."
     )
 
