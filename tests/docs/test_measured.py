@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from benchmarks.report import render, rows
 
 from .snippets import ROOT
 
@@ -16,21 +14,11 @@ MEASURED = json.loads((ROOT / "benchmarks" / "measured.json").read_text())
 PAGES = [ROOT / "README.md", ROOT / "docs" / "reference" / "benchmarks.md"]
 
 
-def _report() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("report", ROOT / "benchmarks" / "report.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_tables_quote_the_measured_run(page: Path) -> None:
     text = page.read_text()
     assert "<!-- measured: " in text
-    assert _report().render(text, MEASURED) == text
+    assert render(text, MEASURED) == text
 
 
 def test_the_measured_run_is_a_full_one() -> None:
@@ -40,6 +28,6 @@ def test_the_measured_run_is_a_full_one() -> None:
 
 
 def test_goals_are_named_and_met() -> None:
-    rows = [row for row in _report().rows(MEASURED) if row.goal is not None]
-    assert len(rows) == 7
-    assert [row.what for row in rows if not row.met] == []
+    goals = [row for row in rows(MEASURED) if row.goal is not None]
+    assert len(goals) == 7
+    assert [row.what for row in goals if not row.met] == []
