@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from typing import Any
 
 import pytest
 from tests.session.environments import Count, Loop, Slow
@@ -11,6 +12,8 @@ from openenv import Environment
 from openenv.environment import describe
 from openenv.errors import (
     EnvironmentFactoryError,
+    InfrastructureError,
+    OpenEnvError,
     SessionCapacityError,
     SessionNotFoundError,
     UsageError,
@@ -203,3 +206,18 @@ def test_an_authors_deadline_on_a_host_that_cannot_stop_is_refused() -> None:
 
     with pytest.raises(UsageError, match="deadline"):
         SessionManager(describe(Hurry), host="inline")
+
+
+async def test_whatever_goes_wrong_the_caller_is_answered() -> None:
+    manager = SessionManager(describe(Count))
+    session = await manager.open(owner="test")
+
+    def prepare() -> Any:
+        raise KeyError("a bug of ours")
+
+    future: asyncio.Future[OpenEnvError | None] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    session.post(prepare, lambda _, error: loop.call_soon_threadsafe(future.set_result, error))
+    assert isinstance(await future, InfrastructureError)
+    assert (await session.acall("reset")).step == 0
+    await manager.drain(1)

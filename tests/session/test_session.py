@@ -148,7 +148,7 @@ def test_a_failing_tool_is_an_outcome_not_an_exception() -> None:
     session.reset()
     result = session.step({"type": "call_tool", "tool_name": "fail", "arguments": {}})
     assert result.outcome is StepOutcome.TOOL_ERROR
-    assert result.observation.error.message == "broken tool"
+    assert "broken tool" in result.observation.error.message
     missing = session.step({"type": "call_tool", "tool_name": "nope", "arguments": {}})
     assert missing.outcome is StepOutcome.INVALID_ACTION
 

@@ -157,10 +157,13 @@ class EnvironmentSpec:
         """
         try:
             return self.factory()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # Boundary: the author's constructor.
             name = self.cls.__name__ if self.cls else getattr(self.factory, "__name__", self.name)
-            raise EnvironmentFactoryError(name) from error
+            cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise EnvironmentFactoryError(
+                name, f"Failed to create environment from {name}: {cause}"
+            ) from error
 
     def begin(self, env: Any, episode: Episode) -> None:
         """Attach an episode to an instance: its generators start afresh and its rubric forgets."""

@@ -22,6 +22,20 @@ Flow = Generator[Thunk, Any, StepResult[Any]]
 Failed = Callable[[BaseException], EnvironmentFailedError]
 
 
+_AWAITABLE: dict[type, bool] = {}
+
+
+def is_awaitable(value: Any) -> bool:
+    """Whether a value must be awaited, remembered by its type: each step asks this twice."""
+    kind = type(value)
+    known = _AWAITABLE.get(kind)
+    if known is None:
+        if len(_AWAITABLE) > 4096:
+            _AWAITABLE.clear()  # classes made on the fly must not pile up
+        known = _AWAITABLE[kind] = inspect.isawaitable(value)
+    return known
+
+
 def drive(flow: Flow, failed: Failed, make: Thunk, call: Call | None) -> StepResult[Any]:
     """Run a rule to its end in this thread.
 
@@ -42,7 +56,7 @@ def drive(flow: Flow, failed: Failed, make: Thunk, call: Call | None) -> StepRes
                     value = _bounded(thunk, make, call)
                 else:
                     value = thunk()
-                    if inspect.isawaitable(value):
+                    if is_awaitable(value):
                         value = resolve(value)
             except OpenEnvError as error:
                 thunk = flow.throw(error)
@@ -65,7 +79,7 @@ def _bounded(thunk: Thunk, make: Thunk, call: Call) -> Any:
     call.enter()
     try:
         value = thunk()
-        if inspect.isawaitable(value):
+        if is_awaitable(value):
             value = resolve(value)
     finally:
         try:
@@ -94,7 +108,7 @@ async def adrive(flow: Flow, failed: Failed, make: Thunk, given_up: Callable[[],
         while True:
             try:
                 value = thunk()
-                if inspect.isawaitable(value):
+                if is_awaitable(value):
                     value = await value
                 if given_up():
                     raise Abandoned(value if thunk == make else None)

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Literal
 
-from openenv.errors import OpenEnvError
+from openenv.errors import InfrastructureError, OpenEnvError
+from openenv.session.deadline import Abandoned
 from openenv.session.hosts import Host
 from openenv.session.session import Session
 
@@ -113,8 +114,16 @@ class HostedSession:
             value = None if prepared is None else self._dispatch(*prepared, answer)
         except OpenEnvError as error:
             answer(None, error)
+        except Abandoned:
+            raise  # answered by the watchdog
+        except BaseException as problem:  # Boundary: whoever waits must be answered, whatever happened.
+            answer(None, self._broken(problem))
+            raise
         else:
             answer(value, None)
+
+    def _broken(self, problem: BaseException) -> InfrastructureError:
+        return InfrastructureError(f"{type(problem).__name__} in session {self.id}", session=self.id)
 
     def _dispatch(self, kind: CallKind, arguments: dict[str, Any], answer: _Answer) -> Any:
         session = self.session
@@ -130,6 +139,9 @@ class HostedSession:
             value = None if prepared is None else await self._adispatch(*prepared)
         except OpenEnvError as error:
             answer(None, error)
+        except BaseException as problem:  # Boundary: whoever waits must be answered, whatever happened.
+            answer(None, self._broken(problem))
+            raise
         else:
             answer(value, None)
 

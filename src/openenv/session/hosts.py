@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Protocol, cast
 
 from openenv.session.closing import close_environment
 from openenv.session.deadline import Abandoned
@@ -161,18 +161,18 @@ class LoopHost:
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self._jobs: deque[Callable[[], Awaitable[object]] | None] = deque()
+        self._jobs: deque[Job | None] = deque()
         self._waiting: asyncio.Future[None] | None = None
         self._task = self._loop.create_task(self._run(), name=name)
 
-    def submit(self, job: Callable[[], Awaitable[object]] | None) -> None:
+    def submit(self, job: Job | None) -> None:
         """Run the job after those before it; may be called from any thread."""
         if threading.get_ident() == self._thread:
             self._put(job)
         else:
             self._loop.call_soon_threadsafe(self._put, job)
 
-    def _put(self, job: Callable[[], Awaitable[object]] | None) -> None:
+    def _put(self, job: Job | None) -> None:
         self._jobs.append(job)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
@@ -191,7 +191,7 @@ class LoopHost:
                 if job is None:
                     return
                 try:
-                    await job()
+                    await cast(Awaitable[object], job())
                 # Boundary: a job reports its own failures; what gets here must not end the session.
                 except (Exception, Abandoned):
                     logger.exception("A job of %s failed", self._name)

@@ -274,9 +274,7 @@ class SessionManager:
 
     # Closing -----------------------------------------------------------------------------------------
 
-    def _close_later(
-        self, hosted: HostedSession, timeout_s: float = CLOSE_TIMEOUT_S
-    ) -> asyncio.Task[None]:
+    def _close_later(self, hosted: HostedSession, timeout_s: float = CLOSE_TIMEOUT_S) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._close(hosted, timeout_s))
         self._closers.add(task)
         task.add_done_callback(self._closers.discard)

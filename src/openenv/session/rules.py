@@ -52,12 +52,10 @@ class EpisodeRules:
         options = dict(options)
         # A published environment sees a seed or an episode id only if the caller gave one.
         own_words = spec.requires_reset
-        episode = Episode(
-            id=episode_id or uuid.uuid4().hex,
-            seed=seed if seed is not None else secrets.randbits(32),
-        )
+        used_seed = seed if seed is not None else secrets.randbits(32)
+        episode = Episode(id=episode_id or uuid.uuid4().hex, seed=used_seed)
         if spec.tasks is not None:
-            task = yield lambda: _choose_task(spec.tasks, episode.seed, options)
+            task = yield lambda: _choose_task(spec.tasks, used_seed, options)
             episode.task, episode.split = task, task.split
         before = self.phase
         spec.begin(env, episode)
