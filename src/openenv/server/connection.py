@@ -1,0 +1,400 @@
+"""One WebSocket connection on a socket of ours, with a door behind it.
+
+The connection is an explicit state machine::
+
+    NEW ── 101 ──> OPENING ── door.open() ──> OPEN ──> DRAINING ──> CLOSING ──> LOST
+     └─ refused ───────┴───────────────────────┴───────────────────────┴──────────^
+
+Messages that arrive while the door opens wait; while it drains, none is taken any more. `CLOSING` begins with
+our close frame: input is read and thrown away until the peer's close frame or the end of a timeout, because a
+socket closed over unread input resets the connection and takes the last reply with it.
+
+Reading stops while the door or the peer is too far behind (`_regulate`), and a peer that does not answer a
+ping in time is taken for dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Protocol, cast
+
+from openenv.errors import OpenEnvError, SessionCapacityError
+from openenv.protocol import handshake
+from openenv.protocol import websocket as ws
+from openenv.protocol.handshake import HandshakeError, RequestHead
+from openenv.protocol.plain import encode_error
+from openenv.protocol.websocket import Binary, Close, Event, Frames, Ping, Text, WebSocketError
+from openenv.server.contract import MAX_PENDING, MAX_UNREAD_BYTES, Door, DoorRuntime
+from openenv.server.writer import FrameWriter
+
+logger = logging.getLogger("openenv.server.websocket")
+
+_DRAIN_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportSettings:
+    """Bounds of every raw WebSocket connection.
+
+    Attributes:
+        ping_interval_s: seconds between two pings to a peer; None sends none.
+        ping_timeout_s: seconds a peer has to show a sign of life after a ping.
+        close_timeout_s: seconds a peer has to answer our close frame, or to take what is left to send.
+        drain_s: seconds that calls in flight have to finish when the server shuts down.
+        max_buffered_bytes: what a peer may leave unread before the connection is given up; None means
+            twice the longest message.
+    """
+
+    ping_interval_s: float | None = 20.0
+    ping_timeout_s: float = 20.0
+    close_timeout_s: float = 5.0
+    drain_s: float = 10.0
+    max_buffered_bytes: int | None = None
+
+
+class ServerState(Protocol):
+    """What uvicorn shares between its connections: it shuts down when both sets are empty."""
+
+    connections: set[Any]
+    tasks: set[asyncio.Task[None]]
+
+
+class Phase(IntEnum):
+    """Where a connection stands; it only ever moves down this list."""
+
+    NEW = 0
+    OPENING = 1
+    OPEN = 2
+    DRAINING = 3
+    CLOSING = 4
+    LOST = 5
+
+
+class DoorConnection(asyncio.Protocol):
+    """A connection to one of the runtime's WebSocket paths.
+
+    Args:
+        runtime: where its door comes from.
+        settings: its bounds.
+        state: uvicorn's shared state.
+        loop: the event loop it lives on.
+    """
+
+    __slots__ = (
+        "_deliver_soon",
+        "_door",
+        "_frames",
+        "_has_door",
+        "_heard",
+        "_loop",
+        "_opening",
+        "_paused",
+        "_phase",
+        "_runtime",
+        "_settings",
+        "_state",
+        "_timer",
+        "_transport",
+        "_waiting",
+        "_writer",
+    )
+    _transport: asyncio.Transport
+    _writer: FrameWriter
+    _door: Door
+
+    def __init__(
+        self,
+        runtime: DoorRuntime,
+        settings: TransportSettings,
+        state: ServerState,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._runtime = runtime
+        self._settings = settings
+        self._state = state
+        self._loop = loop
+        self._phase = Phase.NEW
+        self._frames = Frames("server", runtime.max_frame_bytes)
+        self._waiting: deque[Text | Binary] = deque()
+        self._paused = False
+        self._deliver_soon = False
+        self._heard = True  # since the last ping
+        self._timer: asyncio.TimerHandle | None = None  # of the ping, the drain or the close
+        self._opening: asyncio.Task[None] | None = None
+        self._has_door = False
+
+    # The connection begins ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection over from uvicorn's HTTP protocol."""
+        self._transport = cast(asyncio.Transport, transport)
+        limit = self._settings.max_buffered_bytes
+        self._writer = FrameWriter(
+            self._transport,
+            self._loop,
+            max_buffered_bytes=2 * self._runtime.max_frame_bytes if limit is None else limit,
+            on_change=self._regulate,
+            on_broken=self._abandon,
+        )
+        self._state.connections.add(self)
+
+    def begin(self, request: RequestHead) -> None:
+        """Answer the handshake and open the door."""
+        rejection = self._runtime.authorize(
+            request.method, request.path, request.headers, request.query, self._peer()
+        )
+        if rejection is not None:
+            self._refuse(rejection.status, rejection.detail, rejection.headers)
+            return
+        try:
+            key = handshake.check_request(request)
+        except HandshakeError as error:
+            self._refuse(error.status, error.message, error.headers)
+            return
+        selected = handshake.select_subprotocol(request.headers, (handshake.EXTENDED_SUBPROTOCOL,))
+        self._writer.write(handshake.accept_response(key, selected))
+        self._phase = Phase.OPENING
+        self._door = self._runtime.open_door(
+            request.path,
+            request.query,
+            request.headers,
+            selected is not None,
+            self._writer.send_text,
+            self.close,
+        )
+        self._has_door = True
+        self._opening = self._start(self._open())
+        self._await_ping()
+
+    def _peer(self) -> str | None:
+        address = self._transport.get_extra_info("peername")
+        return str(address[0]) if isinstance(address, tuple) and address else None
+
+    def _refuse(self, status: int, detail: str, headers: dict[str, str]) -> None:
+        self._phase = Phase.CLOSING
+        self._writer.write(handshake.reject_response(status, detail, headers), last=True)
+        self._hang_up()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run work that uvicorn waits for when it shuts down."""
+        task = self._loop.create_task(work)
+        self._state.tasks.add(task)
+        task.add_done_callback(self._state.tasks.discard)
+        return task
+
+    async def _open(self) -> None:
+        try:
+            await self._door.open()
+        except OpenEnvError as error:
+            code = ws.TRY_AGAIN_LATER if isinstance(error, SessionCapacityError) else ws.NORMAL
+            self._writer.send_text(encode_error(error))
+            self.close(code, "")
+        except Exception:  # Boundary: whatever a door raises ends this connection only.
+            logger.exception("Opening a WebSocket connection failed")
+            self.close(ws.INTERNAL_ERROR, "internal error")
+        else:
+            if self._phase is Phase.OPENING:
+                self._phase = Phase.OPEN
+                self._deliver()
+        finally:
+            self._opening = None
+
+    # Bytes come in -----------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Take what arrived."""
+        self._heard = True
+        try:
+            events = self._frames.feed(data)
+        except WebSocketError as error:
+            self._take(error.events)
+            self.close(error.close_code, error.message)
+            return
+        if len(events) == 1 and self._phase is Phase.OPEN and not self._waiting:
+            event = events[0]
+            if type(event) is Text:
+                self._hand_over(event)
+                if self._door.pending > MAX_PENDING:
+                    self._regulate()
+                return
+        self._take(events)
+
+    def _take(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, (Text, Binary)):
+                if self._phase <= Phase.OPEN:
+                    self._waiting.append(event)
+            elif isinstance(event, Ping):
+                self._writer.write(ws.pong_frame(event.payload))
+            elif isinstance(event, Close):
+                self._peer_closed(event)
+                return
+        self._deliver()
+
+    def _hand_over(self, event: Text | Binary) -> None:
+        try:
+            self._door.receive(event.payload, type(event) is Binary)
+        except Exception:  # Boundary: whatever a door raises ends this connection only.
+            logger.exception("A WebSocket message could not be taken")
+            self.close(ws.INTERNAL_ERROR, "internal error")
+
+    def _deliver(self) -> None:
+        """Hand over what waits, up to a fair share of this turn of the loop and to what the door can hold."""
+        self._deliver_soon = False
+        waiting, several = self._waiting, len(self._waiting) > 1
+        if several:
+            self._writer.cork()
+        share = MAX_PENDING
+        while waiting and share and self._phase is Phase.OPEN and self._keeping_up():
+            share -= 1
+            self._hand_over(waiting.popleft())
+        if several:
+            self._writer.uncork()
+        self._regulate()
+
+    def _keeping_up(self) -> bool:
+        return self._door.pending <= MAX_PENDING and self._writer.buffered <= MAX_UNREAD_BYTES
+
+    def _regulate(self) -> None:
+        """Stop or resume reading; see to it that what waits is handed over as soon as it can be."""
+        if self._phase in (Phase.OPENING, Phase.OPEN):
+            behind = len(self._waiting) > MAX_PENDING if self._phase is Phase.OPENING else bool(self._waiting)
+            pause = behind or (self._phase is Phase.OPEN and not self._keeping_up())
+        else:
+            pause = False  # nothing is kept any more, and the peer's close frame must be seen
+        if self._phase is Phase.OPEN:
+            self._door.on_drained = self._on_drained if pause else None
+            if self._waiting and self._keeping_up() and not self._deliver_soon:
+                self._deliver_soon = True
+                self._loop.call_soon(self._deliver)
+        if pause is self._paused or self._transport.is_closing():
+            return
+        self._paused = pause
+        if pause:
+            self._transport.pause_reading()
+            if self._phase is Phase.OPEN and self._keeping_up() and not self._waiting:
+                self._regulate()  # the door caught up before it knew whom to tell
+        else:
+            self._transport.resume_reading()
+
+    def _on_drained(self) -> None:
+        """The door caught up. Called from any thread."""
+        self._soon(self._deliver)
+
+    def _soon(self, action: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(action)
+        except RuntimeError:  # The loop is closed, and with it the connection.
+            self._phase = Phase.LOST
+
+    def resume_writing(self) -> None:
+        """The transport sent what it had."""
+        self._writer.resume_writing()
+
+    # Signs of life -----------------------------------------------------------------------------------
+
+    def _set_timer(self, seconds: float, action: Any) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, action)
+
+    def _await_ping(self) -> None:
+        if self._settings.ping_interval_s is not None:
+            self._set_timer(self._settings.ping_interval_s, self._ping)
+
+    def _ping(self) -> None:
+        self._heard = False
+        unread = self._writer.look()
+        if not unread:
+            self._writer.write(ws.ping_frame())
+        self._set_timer(self._settings.ping_timeout_s, lambda: self._check_life(unread))
+
+    def _check_life(self, unread: int) -> None:
+        """Whether the peer showed a sign of life since the ping: bytes sent, or bytes taken."""
+        left = self._writer.look()
+        held_back = self._paused and not left  # we do not read: no sign can reach us
+        if self._heard or left < unread or held_back:
+            self._await_ping()
+            return
+        self._abandon("the peer did not answer a ping")
+
+    def _abandon(self, reason: str) -> None:
+        """Give the connection up: nothing that we write would arrive."""
+        if self._phase is not Phase.LOST:
+            logger.info("WebSocket connection given up: %s", reason)
+            self._transport.abort()
+
+    # The connection ends -----------------------------------------------------------------------------
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection after what was sent before; from any thread."""
+        self._writer.write(ws.close_frame(code, reason), last=True)
+        self._soon(self._closing)
+
+    def _closing(self) -> None:
+        if self._phase >= Phase.CLOSING:
+            return
+        self._phase = Phase.CLOSING
+        self._waiting.clear()
+        self._regulate()
+        self._set_timer(self._settings.close_timeout_s, self._transport.abort)
+        if self._frames.closed:
+            self._hang_up()
+
+    def _peer_closed(self, event: Close) -> None:
+        if self._phase is not Phase.CLOSING:
+            self._phase = Phase.CLOSING
+            self._waiting.clear()
+            self._writer.write(ws.close_frame(event.code), last=True)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._set_timer(self._settings.close_timeout_s, self._transport.abort)
+        self._writer.close_when_sent()
+
+    def shutdown(self) -> None:
+        """The server shuts down: take no more messages, let those in flight finish, then close with 1012."""
+        if self._phase is Phase.OPENING and self._opening is not None:
+            self._opening.cancel()
+            self.close(ws.SERVICE_RESTART, "server shutting down")
+        elif self._phase is Phase.OPEN:
+            self._phase = Phase.DRAINING
+            self._waiting.clear()
+            self._regulate()
+            self._drain(self._loop.time() + self._settings.drain_s)
+
+    def _drain(self, deadline: float) -> None:
+        if self._phase is not Phase.DRAINING:
+            return
+        if self._door.pending == 0 or self._loop.time() >= deadline:
+            self.close(ws.SERVICE_RESTART, "server shutting down")
+        else:
+            self._set_timer(_DRAIN_POLL_S, lambda: self._drain(deadline))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone: release the door."""
+        self._phase = Phase.LOST
+        self._writer.lost()
+        self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._has_door:
+            self._start(self._release())
+        self._state.connections.discard(self)
+
+    async def _release(self) -> None:
+        """Release the door, after an opening that was still under way was called off."""
+        opening = self._opening
+        if opening is not None:
+            opening.cancel()
+            await asyncio.wait((opening,))
+        try:
+            await asyncio.shield(self._door.lost())
+        except Exception:  # Boundary: nobody is left to tell.
+            logger.exception("Releasing a WebSocket connection's session failed")

@@ -1,0 +1,76 @@
+"""What a transport asks of the runtime behind it: two small interfaces, and nothing else crosses them.
+
+A *transport* moves messages: the raw one (`transport.py`) speaks WebSocket on a socket that uvicorn accepted,
+the ASGI one (`asgi_ws.py`) runs under any server. A *door* gives them meaning. The same door stands behind
+both, so a rule of the protocol is written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from openenv.server.security import Rejection
+
+MAX_PENDING = 64
+"""Messages a door may hold unanswered before its transport stops reading from the peer."""
+
+MAX_UNREAD_BYTES = 1024 * 1024
+"""Bytes a peer may leave unread before its transport stops reading from it."""
+
+Send = Callable[[bytes], None]
+"""Send one text message of UTF-8 bytes; from any thread, in the order of the calls."""
+
+Close = Callable[[int, str], None]
+"""Close the connection with a code and a reason, after what was sent before; from any thread."""
+
+
+class Door(Protocol):
+    """The meaning of one connection's messages.
+
+    Attributes:
+        on_drained: set by a transport that stopped reading because of `pending`, None otherwise; the door
+            calls it, from any thread, each time `pending` has fallen to `MAX_PENDING` or less.
+    """
+
+    on_drained: Callable[[], None] | None
+
+    @property
+    def pending(self) -> int:
+        """Messages received and not yet answered, the one being answered included."""
+
+    async def open(self) -> None:
+        """Attach or open the session.
+
+        Raises:
+            OpenEnvError: there is none to be had; the transport sends the error and closes: 1013 if the
+                server is full, else 1000.
+        """
+
+    def receive(self, payload: bytes, binary: bool) -> None:
+        """Take one message. Called on the loop's thread, in order; never blocks."""
+
+    async def lost(self) -> None:
+        """The connection is gone. Called once, whether or not `open` finished; bounded in time."""
+
+
+class DoorRuntime(Protocol):
+    """Where doors come from."""
+
+    @property
+    def websocket_paths(self) -> frozenset[str]:
+        """The paths that have doors."""
+
+    @property
+    def max_frame_bytes(self) -> int:
+        """Longest message accepted from a peer."""
+
+    def authorize(
+        self, method: str, path: str, headers: Mapping[str, str], query: str, client: str | None
+    ) -> Rejection | None:
+        """Why this request is refused, or None. Headers have lower-case names; `client` is an address."""
+
+    def open_door(
+        self, path: str, query: str, headers: Mapping[str, str], extended: bool, send: Send, close: Close
+    ) -> Door:
+        """A door for an accepted connection to one of `websocket_paths`."""

@@ -1,0 +1,234 @@
+"""The outgoing half of a connection: frames from any thread, in order, straight to the socket.
+
+As long as the socket takes everything, `write` is one system call in the caller's own thread: a session's
+thread answers its client without waking the event loop. When the socket is full, what is left over goes to
+the event loop's transport, and so does every later frame until the transport has sent it all; one lock makes
+the change between the two ways atomic, so that frames never interleave. TLS connections, whose bytes only
+the transport can make, always take the second way.
+
+The lock also guards the file descriptor: it is used only while the transport has not lost the connection, and
+the transport closes it only after telling us so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+
+from openenv.protocol.websocket import text_frame
+
+Chunk = bytes | memoryview
+
+
+class FrameWriter:
+    """Writes frames to one connection.
+
+    Must be made on the event loop's thread, before anything of the connection's new protocol was written. The
+    connection's protocol must pass `resume_writing` on to it.
+
+    Args:
+        transport: the connection.
+        loop: its event loop.
+        max_buffered_bytes: how much a slow peer may leave unread before the connection is given up.
+        on_change: called on the loop's thread when the number of buffered bytes was looked at anew.
+        on_broken: called on the loop's thread, once, if the connection must be given up; says why.
+    """
+
+    __slots__ = (
+        "_clear",
+        "_close_when_sent",
+        "_corked",
+        "_direct",
+        "_ended",
+        "_fd",
+        "_handed",
+        "_limit",
+        "_lock",
+        "_loop",
+        "_on_broken",
+        "_on_change",
+        "_scheduled",
+        "_spill",
+        "_spilled",
+        "_thread",
+        "_transport",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        max_buffered_bytes: int,
+        on_change: Callable[[], None],
+        on_broken: Callable[[str], None],
+    ) -> None:
+        sock = transport.get_extra_info("socket")
+        encrypted = transport.get_extra_info("ssl_object") is not None
+        self._transport = transport
+        self._loop = loop
+        self._thread = threading.get_ident()
+        self._lock = threading.Lock()
+        self._limit = max_buffered_bytes
+        self._on_change = on_change
+        self._on_broken = on_broken
+        self._direct = os.name == "posix" and sock is not None and not encrypted
+        self._fd: int = sock.fileno() if self._direct else -1
+        if self._direct:
+            # The transport then says when its last byte is gone, not when a low-water mark is reached.
+            transport.set_write_buffer_limits(high=0)
+        # Nothing waits anywhere, and the caller's thread may write.
+        self._clear = self._direct and transport.get_write_buffer_size() == 0
+        # A flush is certain to come: it is on the loop's list, or the transport will resume.
+        self._scheduled = False
+        self._corked = False
+        self._ended = False  # nothing more is accepted: closing, or closed
+        self._close_when_sent = False
+        self._spill: list[Chunk] = []
+        self._spilled = 0  # bytes in _spill
+        self._handed = 0  # bytes in the transport, when last looked at
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that the peer has not taken, as far as known."""
+        return self._spilled + self._handed
+
+    def look(self) -> int:
+        """Bytes that the peer has not taken, counted now. On the loop's thread only."""
+        with self._lock:
+            self._handed = self._transport.get_write_buffer_size()
+            return self._spilled + self._handed
+
+    def send_text(self, payload: bytes) -> None:
+        """Send one text message; from any thread."""
+        self.write(text_frame(payload))
+
+    def write(self, frame: bytes, *, last: bool = False) -> None:
+        """Send one frame; from any thread. After the last one, and after the connection's end, do nothing.
+
+        Args:
+            frame: a complete frame.
+            last: accept no more frames after this one.
+        """
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = last
+            if self._put(frame):
+                return
+        self._on_loop(self._flush)
+
+    def _put(self, data: bytes) -> bool:
+        """Send or queue bytes; return whether a flush is not needed or will come. The lock is held."""
+        rest: Chunk = data
+        if self._clear:
+            try:
+                sent = os.write(self._fd, data)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                self._break(f"writing failed: {error}")
+                return True
+            if sent == len(data):
+                return True
+            rest = memoryview(data)[sent:]
+            self._clear = False
+        self._spill.append(rest)
+        self._spilled += len(rest)
+        if self._spilled + self._handed > self._limit:
+            self._break(f"the peer left {self._spilled + self._handed} bytes unread")
+            return True
+        coming, self._scheduled = self._scheduled, True
+        return coming
+
+    def cork(self) -> None:
+        """Gather what is written from now on into one system call. On the loop's thread only."""
+        with self._lock:
+            if self._clear:
+                self._clear = False
+                self._corked = self._scheduled = True
+
+    def uncork(self) -> None:
+        """Send what was gathered. On the loop's thread only."""
+        with self._lock:
+            if not self._corked:
+                return
+            self._corked = self._scheduled = False
+            data = b"".join(self._spill)
+            self._spill.clear()
+            self._spilled = 0
+            if not data:
+                self._clear = not self._ended
+                return
+            self._clear = True
+            if self._put(data):
+                return
+        self._flush()
+
+    def resume_writing(self) -> None:
+        """The transport has room again; a direct one has sent everything."""
+        self._flush()
+
+    def close_when_sent(self) -> None:
+        """Close the connection after what was written. On the loop's thread only."""
+        with self._lock:
+            self._ended = self._close_when_sent = True
+            if self._spill:
+                return
+        self._transport.close()
+
+    def lost(self) -> None:
+        """The connection is gone: nothing is written any more, least of all to the file descriptor."""
+        with self._lock:
+            self._ended = True
+            self._clear = False
+            self._fd = -1
+            self._spill.clear()
+            self._spilled = self._handed = 0
+
+    def _break(self, reason: str) -> None:
+        """Give the connection up. The lock is held."""
+        self._ended = True
+        self._clear = False
+        self._spill.clear()
+        self._spilled = 0
+        try:
+            self._loop.call_soon_threadsafe(self._on_broken, reason)
+        except RuntimeError:  # The loop is closed, and with it the connection.
+            self._fd = -1
+
+    def _on_loop(self, action: Callable[[], None]) -> None:
+        if threading.get_ident() == self._thread:
+            action()
+            return
+        try:
+            self._loop.call_soon_threadsafe(action)
+        except RuntimeError:  # The loop is closed, and with it the connection.
+            self.lost()
+
+    def _flush(self) -> None:
+        """Hand what waits to the transport, and see whether it could send it."""
+        transport = self._transport
+        while True:
+            with self._lock:
+                chunks, self._spill = self._spill, []
+                self._spilled = 0
+                if not chunks:
+                    self._settle()
+                    break
+            if not transport.is_closing():
+                transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        if self._close_when_sent:
+            transport.close()
+        self._on_change()
+
+    def _settle(self) -> None:
+        """Everything is with the transport: go back to direct writes if it has sent it. Holds the lock."""
+        self._handed = self._transport.get_write_buffer_size()
+        if not self._direct:
+            self._scheduled = False
+        elif self._handed == 0:
+            self._scheduled = False
+            self._clear = not self._ended and self._fd >= 0
