@@ -34,7 +34,7 @@ from openenv.server.writer import FrameWriter
 
 logger = logging.getLogger("openenv.server.websocket")
 
-_DRAIN_POLL_S = 0.05
+_DRAIN_POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,15 +366,17 @@ class DoorConnection(asyncio.Protocol):
             self._phase = Phase.DRAINING
             self._waiting.clear()
             self._regulate()
-            self._drain(self._loop.time() + self._settings.drain_s)
+            self._drain(self._loop.time() + self._settings.drain_s, idle=False)
 
-    def _drain(self, deadline: float) -> None:
+    def _drain(self, deadline: float, *, idle: bool) -> None:
+        """Close once nothing was in flight at two looks in a row: a reply may be just on its way to us."""
         if self._phase is not Phase.DRAINING:
             return
-        if self._door.pending == 0 or self._loop.time() >= deadline:
+        was_idle, idle = idle, self._door.pending == 0
+        if (idle and was_idle) or self._loop.time() >= deadline:
             self.close(ws.SERVICE_RESTART, "server shutting down")
         else:
-            self._set_timer(_DRAIN_POLL_S, lambda: self._drain(deadline))
+            self._set_timer(_DRAIN_POLL_S, lambda: self._drain(deadline, idle=idle))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone: release the door."""

@@ -1,4 +1,4 @@
-"""Listening sockets: bound before the server starts, so that a port in use is an answer and not a log line."""
+"""Listening sockets, bound before a server starts: a port in use is an answer and not a log line."""
 
 from __future__ import annotations
 
@@ -49,13 +49,9 @@ def _complaint(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         pid = listening_process(port)
         by = f" by process {pid} ({_command(pid)})" if pid is not None else ""
-        return (
-            f"Port {port} on {host} is in use{by}. Choose another with --port, or --port 0 for any free one."
-        )
+        return f"Port {port} on {host} is in use{by}. Choose another with --port; --port 0 takes a free one."
     if error.errno in (errno.EACCES, errno.EPERM):
-        return (
-            f"Port {port} on {host} may not be bound: {error.strerror}. Choose one above 1023, or --port 0."
-        )
+        return f"Port {port} on {host} may not be bound: {error.strerror}. --port 0 takes a free one."
     return f"Cannot listen on {host}:{port}: {error.strerror or error}."
 
 

@@ -1,11 +1,11 @@
 """Running an application: `serve` in this thread, `serve_async` in this loop, `BackgroundServer` beside you.
 
 uvicorn does the HTTP; an application that carries a `ServerRuntime` (`app.state.openenv`) gets our WebSocket
-transport as uvicorn's `ws=`. The listening socket is bound first, so that a busy port is a `UsageError` before
-anything started.
+transport as uvicorn's `ws=`. The listening socket is bound first, so that a busy port is a `UsageError`
+before anything started.
 
-SIGTERM and SIGINT drain: nothing new is accepted, calls in flight finish within `drain_s`, sessions close, and
-`serve` returns normally. A second signal stops the waiting.
+SIGTERM and SIGINT drain: nothing new is accepted, calls in flight finish within `drain_s`, sessions close,
+and `serve` returns normally. A second signal stops the waiting.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ class BackgroundServer:
         self._listener: _Listener | None = None
         self._thread: threading.Thread | None = None
         self._settled = threading.Event()  # it accepts connections, or never will
-        self._failure: BaseException | None = None
+        self._failures: list[BaseException] = []
 
     @property
     def url(self) -> str:
@@ -283,7 +283,7 @@ class BackgroundServer:
         if self._listener is not None:
             raise UsageError(f"The server runs already, at {self._listener.url}")
         self._settled.clear()
-        self._failure = None
+        self._failures.clear()
         listener = _Listener(self._app, self._settings, lambda _: self._settled.set(), signals=False)
         self._listener = listener
         self._thread = threading.Thread(
@@ -291,7 +291,7 @@ class BackgroundServer:
         )
         self._thread.start()
         self._settled.wait()
-        if self._failure is not None:
+        if self._failures:
             self.stop()
         return self.url
 
@@ -299,7 +299,7 @@ class BackgroundServer:
         try:
             listener.run()
         except BaseException as error:  # Boundary: it is raised in the thread that started the server.
-            self._failure = error
+            self._failures.append(error)
         finally:
             self._settled.set()
 
@@ -311,8 +311,8 @@ class BackgroundServer:
         listener.server.should_exit = True
         thread.join()
         self._listener = self._thread = None
-        if self._failure is not None:
-            raise self._failure
+        if self._failures:
+            raise self._failures.pop()
 
     def __enter__(self) -> str:
         """Start; the value of `with ... as` is the URL."""
