@@ -14,7 +14,13 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, overl
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from openenv.environment.annotations import method_hints, strip_annotated, union_members, union_of
+from openenv.environment.annotations import (
+    method_hints,
+    own_parameters,
+    strip_annotated,
+    union_members,
+    union_of,
+)
 from openenv.environment.docstrings import parse_docstring
 from openenv.environment.models import build_model, is_model, parameter_fields, schema_of
 from openenv.environment.source import definition_error
@@ -86,22 +92,13 @@ class Call:
     extra: bool
 
 
-def own_parameters(function: Any) -> list[inspect.Parameter]:
-    """Return the parameters of a function found on a class, without ``self``."""
-    parameters = list(inspect.signature(function).parameters.values())
-    bound = inspect.ismethod(function)
-    return parameters if bound or isinstance(function, staticmethod) else parameters[1:]
-
-
 def call_of(cls: type, method: str) -> tuple[Call, list[inspect.Parameter]]:
     """Return how a typed method is called, and the parameters that an action must fill.
 
     Raises:
         DefinitionError: a parameter that cannot be filled by name.
     """
-    function = inspect.getattr_static(cls, method)
-    function = getattr(function, "__func__", function) if isinstance(function, classmethod) else function
-    parameters = own_parameters(function)
+    parameters = own_parameters(cls, method)
     kinds = {p.kind for p in parameters}
     if kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY}:
         raise definition_error(

@@ -6,6 +6,7 @@ that the class was defined in (kept when the class is made), so classes inside t
 
 from __future__ import annotations
 
+import inspect
 import sys
 import types
 import typing
@@ -54,7 +55,7 @@ def evaluate(cls: type, annotation: Any, where: Any = None, name: str = "") -> A
     """
     holder = types.SimpleNamespace(__annotations__={"it": annotation})
     module = sys.modules.get(cls.__module__)
-    names = {**vars(typing), **(vars(module) if module else {})}
+    names = dict(vars(module)) if module else {}
     names.update(getattr(where, "__globals__", {}))
     local = {**_locals(cls), cls.__name__: cls}
     try:
@@ -72,6 +73,15 @@ def _locals(cls: type) -> dict[str, Any]:
     for base in reversed(cls.__mro__):
         found.update(vars(base).get(NAMESPACE, {}))
     return found
+
+
+def own_parameters(cls: type, method: str) -> list[inspect.Parameter]:
+    """Return the parameters of a method that its caller fills: all but ``self`` or ``cls``."""
+    parameters = list(inspect.signature(getattr(cls, method)).parameters.values())
+    if isinstance(inspect.getattr_static(cls, method), (staticmethod, classmethod)):
+        return parameters
+    first = parameters[0].kind if parameters else None
+    return parameters if first is inspect.Parameter.VAR_POSITIONAL else parameters[1:]
 
 
 def generic_arguments(cls: type, base: type) -> tuple[Any, ...]:

@@ -23,6 +23,7 @@ from openenv.environment.episode import EPISODE, NP_RNG, RNG, attached
 from openenv.environment.fields import Field, class_fields, keep_fields, manages_fields, nearest_field
 from openenv.environment.options import UNSET, class_options, keep_options, unknown_keyword
 from openenv.errors import UsageError
+from openenv.rubrics import instantiate
 from openenv.types import ActT, EnvironmentMetadata, ObsT, StateT
 
 if TYPE_CHECKING:
@@ -135,9 +136,9 @@ class Environment(ABC, Generic[ActT, ObsT, StateT]):
             env.__dict__[field.name] = field.make()
         options = class_options(cls)
         if options.rubric is not None:
-            env.__dict__["rubric"] = own_copy(options.rubric)
+            env.__dict__["rubric"] = instantiate(options.rubric)
         if options.transforms:
-            attached(env).transforms = tuple(own_copy(transform) for transform in options.transforms)
+            attached(env).transforms = tuple(map(_own_transform, options.transforms))
         return env
 
     def __init__(self, transform: Any = None, rubric: Any = None, **fields: Any) -> None:
@@ -254,8 +255,8 @@ class Environment(ABC, Generic[ActT, ObsT, StateT]):
         """Give back what the environment holds. Called once, when its session ends."""
 
 
-def own_copy(part: Any) -> Any:
-    """Return an instance's own rubric or transform: classes are called, functions shared, objects copied."""
-    if isinstance(part, type):
-        return part()
-    return part if inspect.isroutine(part) else copy.deepcopy(part)
+def _own_transform(transform: Any) -> Any:
+    """Return an instance's own transform: classes are called, functions shared, objects copied."""
+    if isinstance(transform, type):
+        return transform()
+    return transform if inspect.isroutine(transform) else copy.deepcopy(transform)

@@ -6,15 +6,14 @@ dropped, unless the method takes ``**kwargs``.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from openenv.environment.actions import Call, own_parameters
-from openenv.environment.annotations import method_hints
+from openenv.environment.actions import Call
+from openenv.environment.annotations import method_hints, own_parameters
 from openenv.environment.base import Environment
 from openenv.environment.docstrings import parse_docstring
 from openenv.environment.models import build_model, parameter_fields, schema_of
@@ -43,11 +42,6 @@ def method_in_use(cls: type, name: str) -> str:
     return f"{name}_async" if getattr(cls, f"{name}_async", base) is not base else name
 
 
-def is_coroutine(cls: type, name: str) -> bool:
-    """Whether calling that method gives a coroutine."""
-    return inspect.iscoroutinefunction(getattr(cls, method_in_use(cls, name), None))
-
-
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """Keyword arguments that a method takes.
@@ -69,18 +63,17 @@ class Accepted:
 
 def accepted(cls: type, method: str) -> Accepted:
     """Read the signature of a method."""
-    parameters = own_parameters(inspect.getattr_static(cls, method))
+    parameters = own_parameters(cls, method)
     return Accepted(
         frozenset(p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)),
         any(p.kind is p.VAR_KEYWORD for p in parameters),
     )
 
 
-def model_step(cls: type) -> StepCall:
+def model_step(cls: type, method: str) -> StepCall:
     """Plan ``step(action)``: the action is one object."""
-    method = method_in_use(cls, "step")
     takes = accepted(cls, method)
-    parameters = own_parameters(inspect.getattr_static(cls, method))
+    parameters = own_parameters(cls, method)
     first = parameters[0] if parameters else None
     by_name = first.name if first is not None and first.kind is first.KEYWORD_ONLY else None
 
@@ -145,8 +138,9 @@ class ResetPlan:
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of everything a reset may be given."""
         options = self.options or _lenient_options(self.cls)
-        schema = schema_of(options) if options is not None else {"type": "object", "properties": {}}
-        schema["properties"] = {**_RESET_PROPERTIES, **schema.get("properties", {})}
+        schema: dict[str, Any] = schema_of(options) if options is not None else {"type": "object"}
+        own = schema.get("properties", {})
+        schema["properties"] = {**_RESET_PROPERTIES, **own}
         return schema
 
 
@@ -183,7 +177,7 @@ def reset_options(cls: type) -> type[BaseModel]:
     function = getattr(cls, method)
     parameters = [
         p
-        for p in own_parameters(inspect.getattr_static(cls, method))
+        for p in own_parameters(cls, method)
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in _RESET_FRAMEWORK
     ]
     hints = method_hints(cls, function) if parameters else {}

@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import inspect
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from openenv.environment.actions import (
-    ACTION_MARK,
-    FRAMEWORK_PARAMETERS,
-    ActionContract,
-    action_contract,
-    marked_actions,
-    own_parameters,
-    typed_actions,
-)
-from openenv.environment.annotations import (
-    EMPTY,
-    generic_arguments,
-    method_hints,
-    strip_annotated,
-    union_members,
-)
+from openenv.environment.actions import ActionContract, action_contract, marked_actions, typed_actions
+from openenv.environment.annotations import EMPTY, generic_arguments, method_hints, own_parameters
 from openenv.environment.base import Environment
 from openenv.environment.calls import (
     StepCall,
     fields_step,
-    is_coroutine,
     marked_step,
     method_in_use,
     model_step,
@@ -37,13 +21,13 @@ from openenv.environment.calls import (
 )
 from openenv.environment.docstrings import parse_docstring
 from openenv.environment.factories import class_of, probe
-from openenv.environment.models import is_missing, is_model
-from openenv.environment.observations import ObservationContract, declared, returned, step_annotations
+from openenv.environment.models import is_missing
+from openenv.environment.observations import ObservationContract, returned, returned_by_any
 from openenv.environment.options import ClassOptions, class_options
 from openenv.environment.scoring import Scoring
-from openenv.environment.source import definition_error
 from openenv.environment.spec import EnvironmentSpec, Plan
 from openenv.environment.states import state_annotation, state_model
+from openenv.environment.styles import is_coroutine, marked_methods, step_method, style_of
 from openenv.environment.toolcalls import ToolCalls
 from openenv.environment.toolset import ToolSpec, marked_tools, tool_spec
 from openenv.errors import EnvironmentFactoryError, UsageError
@@ -57,6 +41,15 @@ from openenv.types import Observation, State
 
 _CACHE = "_openenv_spec"
 """Class attribute that holds the spec of that very class."""
+
+
+class Named(NamedTuple):
+    """The types that were named from outside; None for those that the class tells itself."""
+
+    action: Any = None
+    observation: Any = None
+    state: Any = None
+    reset_observation: Any = None
 
 
 def describe(
@@ -90,65 +83,67 @@ def describe(
     """
     if not callable(target):
         raise UsageError(f"{target!r} is not an environment class or a factory of one")
-    types = (action_type, observation_type, state_type, reset_observation_type)
-    plain = isinstance(target, type) and all(t is None for t in types) and name is None and not overrides
-    if plain and _CACHE in vars(target):
-        return vars(target)[_CACHE]  # type: ignore[no-any-return]
-    cls = _class(target, named=action_type is not None)
-    spec = _Describer(cls, target, types, name).spec()
-    unknown = set(overrides) - {f.name for f in dataclasses.fields(EnvironmentSpec)}
-    if unknown:
-        raise TypeError(_unknown_setting(unknown.pop()))
-    if overrides:
-        spec = dataclasses.replace(spec, **overrides)
-    if plain:
+    named = Named(action_type, observation_type, state_type, reset_observation_type)
+    as_written = isinstance(target, type) and named == Named() and name is None and not overrides
+    if as_written and _CACHE in vars(target):
+        found: EnvironmentSpec = vars(target)[_CACHE]
+        return found
+    settings = {f.name for f in dataclasses.fields(EnvironmentSpec)}
+    for setting in overrides:
+        if setting not in settings:
+            raise TypeError(f"describe() has no setting {setting!r}{_nearest(setting, settings)}")
+    spec = _Describer(_class(target, named), target, named, name).spec()
+    if as_written:
         setattr(target, _CACHE, spec)
-    return spec
+    return dataclasses.replace(spec, **overrides) if overrides else spec
 
 
-def _unknown_setting(name: str) -> str:
-    near = difflib.get_close_matches(name, [f.name for f in dataclasses.fields(EnvironmentSpec)], n=1)
-    return f"describe() has no setting {name!r}" + (f": did you mean {near[0]!r}?" if near else "")
+def _nearest(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f": did you mean {near[0]!r}?" if near else ""
 
 
-def _class(target: Any, *, named: bool) -> type | None:
+def _class(target: Any, named: Named) -> type | None:
     cls = class_of(target)
     if cls is not None:
         return cls
     try:
         return probe(target)
     except EnvironmentFactoryError:
-        # A server whose types are known can start all the same, and each session reports the failure.
-        if named:
+        # A server whose types are known starts all the same, and each session reports the failure.
+        if named.action is not None:
             return None
         raise
 
 
 class _Describer:
-    """Works out the spec of one target."""
+    """Works out the spec of one class.
+
+    Args:
+        cls: the class; None where a factory does not tell.
+        factory: makes instances.
+        named: types named from outside.
+        name: what the environment is called, if that was said.
+    """
 
     def __init__(
-        self, cls: type | None, factory: Callable[[], Any], types: tuple[Any, ...], name: str | None
-    ):
-        self.cls: type = cls or Environment
+        self, cls: type | None, factory: Callable[[], Any], named: Named, name: str | None = None
+    ) -> None:
         self.known = cls
+        self.cls: type = cls or Environment
         self.factory = factory
-        self.action_type, self.observation_type, self.state_type, self.reset_observation_type = types
-        self.given_name = name
+        self.named = named
+        self.name = name
+        self.native = named.action is None
         self.options: ClassOptions = class_options(self.cls)
-        self.native = self.action_type is None
         self.generics = self._generics()
-
-    def _generics(self) -> tuple[Any, Any, Any]:
-        found = generic_arguments(self.cls, Environment)
-        kinds = [None if isinstance(kind, TypeVar) or kind is Any else kind for kind in found]
-        return tuple((*kinds, None, None, None)[:3])  # type: ignore[return-value]
+        self.style = "model"
+        if cls is not None:
+            self.style = style_of(cls, named=not self.native, generic=self.generics[0])
 
     def spec(self) -> EnvironmentSpec:
-        self.tools = self._tools() if self.known else ()
-        style = self._style()
-        action, step, observation = self._contracts(style)
-        plan = self._plan(style, step, observation)
+        """Return the spec."""
+        tools, action, plan = self._parts()
         options = self.options
         return EnvironmentSpec(
             cls=self.known,
@@ -156,10 +151,10 @@ class _Describer:
             name=self._name(),
             description=self._description(),
             version=options.version or "1.0.0",
-            author=str(getattr(self.cls, "__author__", "") or ""),
-            style=style,
-            is_async=self._is_async(style),
-            concurrent=self._concurrent(),
+            author=str(getattr(self.cls, "__author__", None) or ""),
+            style=self.style,
+            is_async=self._is_async(tools),
+            concurrent=self._is_concurrent(),
             single_thread=bool(getattr(self.cls, "REQUIRES_SINGLE_THREAD_EXECUTOR", False)),
             host=options.host,
             max_steps=options.max_steps,
@@ -169,224 +164,168 @@ class _Describer:
             deterministic=options.deterministic,
             requires_reset=self.native if options.requires_reset is None else options.requires_reset,
             native=self.native,
-            tools=self.tools,
+            tools=tools,
             tasks=options.tasks,
             action=action,
             state_type=self._state(),
             plan=plan,
-            plan_for=_Plans(self, style),
+            plan_for=_Plans(self.named),
         )
 
-    # What the class has ----------------------------------------------------------------------------
+    def plan(self) -> Plan:
+        """Return how instances are called."""
+        return self._parts()[2]
 
-    def _tools(self) -> tuple[ToolSpec, ...]:
-        return tuple(tool_spec(self.cls, name, method) for name, method in marked_tools(self.cls).items())
-
-    def _actions(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for base in reversed(self.cls.__mro__):
-            for method, value in vars(base).items():
-                kind = getattr(getattr(value, "__func__", value), ACTION_MARK, None)
-                if isinstance(kind, str):
-                    found = {k: m for k, m in found.items() if m != method} | {kind: method}
-        return {kind: method for kind, method in found.items() if getattr(self.cls, method) is not None}
-
-    def _steps(self) -> str | None:
-        """Return the step method that the class defines, if it does."""
-        for method in ("step_async", "step"):
-            if getattr(self.cls, method, None) not in (None, getattr(Environment, method)):
-                return method
-        return None
-
-    def _style(self) -> str:
-        if self.known is None:
-            return "model"
-        cls, step, marked = self.cls, self._steps(), self._actions()
-        ways = [("step", step), ("@action methods", marked), ("@tool methods", self.tools)]
-        used = [what for what, found in ways if found]
-        if not used:
-            raise definition_error(
-                cls,
-                f"{cls.__name__} gives agents nothing to do: no step method, no @action and no @tool methods",
-                "Write def step(self, guess: int) -> str, or mark methods with @tool",
-            )
-        if len(used) > 1:
-            raise definition_error(
-                self._culprit(step, marked),
-                f"{cls.__name__} mixes {' and '.join(used)}, and the agent's action would be ambiguous",
-                f"Keep one of them; for instance make every action one of the {used[-1]}",
-            )
-        if self.tools:
-            return "tools"
-        if marked:
-            return "actions"
-        return "model" if self._takes_model(str(step)) else "typed"
-
-    def _culprit(self, step: str | None, marked: dict[str, str]) -> Any:
-        method = step or next(iter(marked.values()))
-        return getattr(self.cls, method)
-
-    def _takes_model(self, step: str) -> bool:
-        """Whether the step's one parameter is the action itself."""
-        parameters = [
-            p
-            for p in own_parameters(inspect.getattr_static(self.cls, step))
-            if p.kind is not p.VAR_KEYWORD and p.name not in FRAMEWORK_PARAMETERS
-        ]
-        if not self.native:
-            return sum(p.default is p.empty for p in parameters if p.kind is not p.VAR_POSITIONAL) <= 1
-        if not parameters or any(p.default is p.empty for p in parameters[1:]):
-            return False
-        hint = method_hints(self.cls, getattr(self.cls, step)).get(parameters[0].name, EMPTY)
-        if hint is EMPTY or isinstance(hint, TypeVar):
-            return self.generics[0] is not None
-        return all(is_model(member) for member in union_members(strip_annotated(hint)))
-
-    # The four styles -------------------------------------------------------------------------------
-
-    def _contracts(self, style: str) -> tuple[ActionContract, StepCall, ObservationContract]:
-        return {
-            "model": self._model,
-            "typed": self._typed,
-            "actions": self._marked,
-            "tools": self._called,
-        }[style]()
-
-    def _model(self) -> tuple[ActionContract, StepCall, ObservationContract]:
-        kind, seen = self.action_type, self.observation_type
-        if kind is None or seen is None:
-            method = str(self._steps() or "step")
-            hints = method_hints(self.cls, getattr(self.cls, method)) if self.native else {}
-            if kind is None:
-                kind = self._action_hint(method, hints)
-            if seen is None:
-                seen = self._observation_hint(hints)
-        contract = seen if isinstance(seen, ObservationContract) else declared(self.cls, seen)
-        return action_contract(kind), model_step(self.cls), contract
-
-    def _action_hint(self, method: str, hints: dict[str, Any]) -> Any:
-        first = own_parameters(inspect.getattr_static(self.cls, method))[0]
-        hint = hints.get(first.name)
-        return self.generics[0] if hint is None or isinstance(hint, TypeVar) else hint
-
-    def _observation_hint(self, hints: dict[str, Any]) -> Any:
-        hint = hints.get("return", EMPTY)
-        if hint is EMPTY or hint is Any or isinstance(hint, TypeVar):
-            return self.generics[1] or Observation
-        if is_missing(hint):
-            return Observation
-        return returned(self.cls, hint, self.cls)
-
-    def _typed(self) -> tuple[ActionContract, StepCall, ObservationContract]:
-        method = method_in_use(self.cls, "step")
-        contract, call = typed_actions(self.cls, method)
-        return self._chosen(contract), fields_step(call), self._seen([method])
-
-    def _marked(self) -> tuple[ActionContract, StepCall, ObservationContract]:
-        methods = self._actions()
-        contract, calls = marked_actions(self.cls, methods)
-        return contract, marked_step(calls), self._seen(list(methods.values()))
-
-    def _called(self) -> tuple[ActionContract, StepCall, ObservationContract]:
-        calls = ToolCalls(self.cls, self.tools)
-        kind = self.action_type or CallToolAction | ListToolsAction
-        seen = self.observation_type or CallToolObservation | ListToolsObservation
-        return action_contract(kind), calls.step, declared(self.cls, seen)
-
-    def _chosen(self, contract: ActionContract) -> ActionContract:
-        return contract if self.action_type is None else action_contract(self.action_type)
-
-    def _seen(self, methods: list[str]) -> ObservationContract:
-        if self.observation_type is not None:
-            return declared(self.cls, self.observation_type)
-        hints = [method_hints(self.cls, getattr(self.cls, method)) for method in methods]
-        return returned(self.cls, step_annotations(hints), getattr(self.cls, methods[0]))
-
-    # The rest --------------------------------------------------------------------------------------
-
-    def _plan(self, style: str, step: StepCall, observation: ObservationContract) -> Plan:
-        framework = style != "model"
+    def _parts(self) -> tuple[tuple[ToolSpec, ...], ActionContract, Plan]:
+        tools: tuple[ToolSpec, ...] = ()
+        if self.style == "tools":
+            tools = tuple(tool_spec(self.cls, *named) for named in marked_tools(self.cls).items())
+            action, step, observation = self._tools_style(tools)
+        elif self.style == "actions":
+            action, step, observation = self._actions_style()
+        elif self.style == "typed":
+            action, step, observation = self._typed_style()
+        else:
+            action, step, observation = self._model_style()
+        framework = self.style != "model"
         rubric = framework or self.options.rubric is not None
         applied = rubric or bool(self.options.transforms)
-        return Plan(
+        plan = Plan(
             reset=reset_plan(self.cls, validated=framework),
             step=step,
             observation=observation,
-            initial=self._initial(style, observation),
+            initial=self._initial(observation),
             scoring=Scoring(self.cls, rubric=rubric, transform=framework) if applied else None,
         )
+        return tools, action, plan
 
-    def _initial(self, style: str, observation: ObservationContract) -> ObservationContract:
-        kind = self.reset_observation_type
-        if kind is not None:
-            return declared(self.cls, kind)
+    def _generics(self) -> tuple[Any, Any, Any]:
+        found = generic_arguments(self.cls, Environment)
+        action, observation, state, *_ = (*found, None, None, None)
+        return _concrete(action), _concrete(observation), _concrete(state)
+
+    # The four styles -------------------------------------------------------------------------------
+
+    def _model_style(self) -> tuple[ActionContract, StepCall, ObservationContract]:
+        kind, seen = self.named.action, self.named.observation
+        method = step_method(self.cls) or "step"
+        hints = method_hints(self.cls, getattr(self.cls, method)) if self.native else {}
+        if kind is None:
+            first = own_parameters(self.cls, method)[0].name
+            kind = _concrete(hints.get(first)) or self.generics[0]
+        return action_contract(kind), model_step(self.cls, method), self._observation(seen, hints)
+
+    def _typed_style(self) -> tuple[ActionContract, StepCall, ObservationContract]:
+        method = step_method(self.cls) or "step"
+        contract, call = typed_actions(self.cls, method)
+        return self._chosen(contract), fields_step(call), self._wrapped([method])
+
+    def _actions_style(self) -> tuple[ActionContract, StepCall, ObservationContract]:
+        methods = marked_methods(self.cls)
+        contract, calls = marked_actions(self.cls, methods)
+        return contract, marked_step(calls), self._wrapped(list(methods.values()))
+
+    def _tools_style(
+        self, tools: tuple[ToolSpec, ...]
+    ) -> tuple[ActionContract, StepCall, ObservationContract]:
+        kind = self.named.action or CallToolAction | ListToolsAction
+        seen = self.named.observation or CallToolObservation | ListToolsObservation
+        step = ToolCalls(self.cls, tools).step
+        return action_contract(kind), step, ObservationContract(self.cls, seen)
+
+    def _chosen(self, contract: ActionContract) -> ActionContract:
+        return contract if self.native else action_contract(self.named.action)
+
+    def _wrapped(self, methods: list[str]) -> ObservationContract:
+        """Return the contract of methods whose values the framework wraps."""
+        if self.named.observation is not None:
+            return ObservationContract(self.cls, self.named.observation)
+        hints = [method_hints(self.cls, getattr(self.cls, method)) for method in methods]
+        return returned(self.cls, returned_by_any(hints), getattr(self.cls, methods[0]))
+
+    def _observation(self, seen: Any, hints: dict[str, Any]) -> ObservationContract:
+        """Return the contract of a model-style step."""
+        hint = hints.get("return", EMPTY)
+        if seen is None and _concrete(hint) is None:
+            seen = self.generics[1] or Observation
+        if seen is None and is_missing(hint):
+            seen = Observation
+        return returned(self.cls, hint, self.cls) if seen is None else ObservationContract(self.cls, seen)
+
+    def _initial(self, observation: ObservationContract) -> ObservationContract:
+        """Return the contract of what `reset` returns."""
+        if self.named.reset_observation is not None:
+            return ObservationContract(self.cls, self.named.reset_observation)
         method = method_in_use(self.cls, "reset")
         if getattr(self.cls, method, None) is Environment.reset:
             return ObservationContract(self.cls, Observation, optional=True)
         if not self.native:
             return observation
-        hint = method_hints(self.cls, getattr(self.cls, method)).get("return", EMPTY)
-        if hint is EMPTY or hint is Any or isinstance(hint, TypeVar):
-            return (
-                observation
-                if style == "model"
-                else returned(
-                    self.cls, EMPTY, self.cls, f"{self.cls.__name__}ResetObservation", optional=True
-                )
-            )
+        function = getattr(self.cls, method)
+        hint = method_hints(self.cls, function).get("return", EMPTY)
+        name = f"{self.cls.__name__}ResetObservation"
+        if _concrete(hint) is None:
+            free = self.style != "model"
+            return returned(self.cls, EMPTY, function, name, optional=True) if free else observation
         if is_missing(hint):
             return ObservationContract(self.cls, Observation, optional=True)
-        own = returned(self.cls, hint, getattr(self.cls, method), f"{self.cls.__name__}ResetObservation")
+        own = returned(self.cls, hint, function, name)
         return observation if own.same_as(observation) else own
 
+    # The rest --------------------------------------------------------------------------------------
+
     def _state(self) -> Any:
-        if self.state_type is not None:
-            return self.state_type
+        if self.named.state is not None:
+            return self.named.state
         if self.known is None:
             return State
         if getattr(self.cls, "state", None) is Environment.state:
             return state_model(self.cls)
         return state_annotation(self.cls, self.generics[2]) if self.native else State
 
-    def _is_async(self, style: str) -> bool:
-        if style == "tools":
-            return any(tool.is_async for tool in self.tools) or is_coroutine(self.cls, "reset")
-        if style == "actions":
-            methods = (getattr(self.cls, method) for method in self._actions().values())
-            return any(map(inspect.iscoroutinefunction, methods)) or is_coroutine(self.cls, "reset")
-        return is_coroutine(self.cls, "step") or is_coroutine(self.cls, "reset")
+    def _is_async(self, tools: tuple[ToolSpec, ...]) -> bool:
+        if is_coroutine(self.cls, method_in_use(self.cls, "reset")):
+            return True
+        if self.style == "tools":
+            return any(tool.is_async for tool in tools)
+        if self.style == "actions":
+            return any(is_coroutine(self.cls, method) for method in marked_methods(self.cls).values())
+        return self.known is not None and is_coroutine(self.cls, step_method(self.cls) or "step")
 
-    def _concurrent(self) -> bool:
+    def _is_concurrent(self) -> bool:
         for base in self.cls.__mro__:
             if base is not Environment and "SUPPORTS_CONCURRENT_SESSIONS" in vars(base):
                 return bool(vars(base)["SUPPORTS_CONCURRENT_SESSIONS"])
         return self.native and self.known is not None
 
     def _name(self) -> str:
-        if self.given_name or self.options.name:
-            return str(self.given_name or self.options.name)
+        said = self.name or self.options.name
+        if said is not None:
+            return said
         if not self.native:
             return str(getattr(self.factory, "__name__", "environment"))
-        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", self.cls.__name__).strip("_").lower()
-        return re.sub(r"_(environment|env)$", "", words)
+        snake = "_".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", self.cls.__name__)).lower()
+        return re.sub(r"_(environment|env)$", "", snake) or self.cls.__name__
 
     def _description(self) -> str:
         doc = parse_docstring(self.cls).summary if self.known else ""
         return doc or f"{self.cls.__name__} environment"
 
 
-class _Plans:
-    """Plans for instances of other classes than the one described (factories may choose)."""
+def _concrete(hint: Any) -> Any:
+    """Return an annotation that says something, else None."""
+    return None if hint is EMPTY or hint is Any or isinstance(hint, TypeVar) else hint
 
-    def __init__(self, describer: _Describer, style: str) -> None:
-        self._describer = describer
-        self._style = style
+
+class _Plans:
+    """Plans for instances of other classes than the one described: factories may choose."""
+
+    def __init__(self, named: Named) -> None:
+        self._named = named
         self._plans: dict[type, Plan] = {}
 
     def __call__(self, cls: type) -> Plan:
         plan = self._plans.get(cls)
         if plan is None:
-            like = self._describer
-            types = (like.action_type, like.observation_type, like.state_type, like.reset_observation_type)
-            plan = self._plans[cls] = _Describer(cls, cls, types, like.given_name).spec().plan
+            plan = self._plans[cls] = _Describer(cls, cls, self._named).plan()
         return plan

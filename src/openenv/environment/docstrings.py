@@ -1,25 +1,27 @@
 """Descriptions out of docstrings: what a method does, and what each parameter means.
 
-Google style (``Args:``) and Sphinx style (``:param name:``) are understood, and a Google section may
-start in the middle of a line: ``Guess. Args: guess: your number.``
+Google (``Args:``), NumPy (``Parameters`` underlined) and Sphinx (``:param name:``) styles are understood,
+and a Google section may stand in the middle of a line: ``Guess. Args: guess: your number.``
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-_SECTION = re.compile(
-    r"^(Args|Arguments|Parameters|Params|Returns|Return|Yields|Raises|Examples?|Notes?|Attributes|See Also"
-    r"|Warnings?|Todo|References)\s*:\s*$"
+_GOOGLE_SECTION = re.compile(
+    r"^(Args|Arguments|Params|Parameters|Keyword Args|Returns?|Yields?|Raises|Examples?|Notes?|Attributes"
+    r"|See Also|Warnings?|Todo|References)\s*:\s*$"
 )
-_ARGS = frozenset({"Args", "Arguments", "Parameters", "Params"})
-_INLINE = re.compile(r"\s*\b(?:Args|Arguments):\s+(?=\S)")
-_SPHINX = re.compile(r"^\s*:param\s+(?:[^:\s]+\s+)?(\w+)\s*:\s*(.*)$")
-_SPHINX_OTHER = re.compile(r"^\s*:(?:returns?|rtype|raises?|type)\b[^:]*:")
+_GOOGLE_ENTRY = re.compile(r"^\*{0,2}`?(\w+)`?\s*(?:\([^)]*\))?\s*:\s*(.*)$")
+_GOOGLE_INLINE = re.compile(r"\s*\b(?:Args|Arguments):\s+(?=\S)")
+_PARAMETER_SECTIONS = frozenset({"Args", "Arguments", "Params", "Parameters", "Keyword Args"})
+_NUMPY_RULE = re.compile(r"^-{3,}\s*$")
+_NUMPY_ENTRY = re.compile(r"^(\w+)\s*(?::.*)?$")
+_SPHINX_FIELD = re.compile(r"^:(\w+)(?:\s+[^:\n]*?)??(?:\s+(\w+))?\s*:\s*(.*)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,82 +46,90 @@ def parse_docstring(target: Any, names: Sequence[str] = ()) -> Docstring:
     """Take the docstring of `target` apart.
 
     Args:
-        target: a class, a function or a method; its own docstring is read, never an inherited one of a base.
+        target: a class, a function or a method; its own docstring is read, never one it inherits.
         names: the parameters that may be described; anything else in a section is ignored.
 
     Returns:
         Description and parameters. Where no parameter is described, the whole text is the description.
     """
     text = inspect.cleandoc(getattr(target, "__doc__", None) or "")
-    if not text:
-        return Docstring()
-    known = frozenset(names)
-    sections = _sections(text)
-    parameters = _parameters(sections, known) or _sphinx(text, known)
-    if parameters:
-        return Docstring(_without_sphinx(sections[0][1]), parameters)
-    inline = _INLINE.search(text)
-    if inline:
-        parameters = _inline(text[inline.end() :], names)
-        if parameters:
-            return Docstring(text[: inline.start()].strip(), parameters)
+    for style in (_google, _numpy, _sphinx, _inline):
+        description, found = style(text, names)
+        if found:
+            return Docstring(description.strip(), found)
     return Docstring(text)
 
 
-def _sections(text: str) -> list[tuple[str, str]]:
-    """Split at section headings that stand on a line of their own."""
-    found: list[tuple[str, list[str]]] = [("", [])]
+def _google(text: str, names: Sequence[str]) -> tuple[str, dict[str, str]]:
+    sections: list[tuple[str, list[str]]] = [("", [])]
     for line in text.splitlines():
-        heading = _SECTION.match(line)
+        heading = _GOOGLE_SECTION.match(line)
         if heading:
-            found.append((heading.group(1), []))
+            sections.append((heading.group(1), []))
         else:
-            found[-1][1].append(line)
-    return [(name, "\n".join(lines).strip("\n").rstrip()) for name, lines in found]
+            sections[-1][1].append(line)
+    lines = (line for name, body in sections if name in _PARAMETER_SECTIONS for line in _dedented(body))
+    return "\n".join(sections[0][1]), _entries(lines, _GOOGLE_ENTRY, names)
 
 
-def _parameters(sections: list[tuple[str, str]], known: frozenset[str]) -> dict[str, str]:
-    parameters: dict[str, list[str]] = {}
-    for name, body in sections:
-        if name not in _ARGS:
-            continue
-        current: list[str] | None = None
-        indent = _indent(body)
-        for line in body.splitlines():
-            entry = _entry(line) if _indent(line) <= indent else None
-            if entry:
-                current = parameters.setdefault(entry[0], []) if entry[0] in known else None
-                line = entry[1]
-            if current is not None and line.strip():
-                current.append(line.strip())
-    return {name: " ".join(lines) for name, lines in parameters.items() if lines}
+def _numpy(text: str, names: Sequence[str]) -> tuple[str, dict[str, str]]:
+    lines = text.splitlines()
+    rules = [at for at, line in enumerate(lines) if at and _NUMPY_RULE.match(line)]
+    if not rules:
+        return text, {}
+    body: list[str] = []
+    for rule, end in zip(rules, [*(at - 1 for at in rules[1:]), len(lines)], strict=True):
+        if lines[rule - 1].strip() == "Parameters":
+            body += _dedented(lines[rule + 1 : end])
+    return "\n".join(lines[: rules[0] - 1]), _entries(body, _NUMPY_ENTRY, names)
 
 
-def _entry(line: str) -> tuple[str, str] | None:
-    match = re.match(r"\s*\*{0,2}`?(\w+)`?\s*(?:\([^)]*\))?\s*:\s*(.*)$", line)
-    return (match.group(1), match.group(2)) if match else None
+def _sphinx(text: str, names: Sequence[str]) -> tuple[str, dict[str, str]]:
+    lines = text.splitlines()
+    start = next((at for at, line in enumerate(lines) if _SPHINX_FIELD.match(line)), len(lines))
+    found: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    for line in lines[start:]:
+        entry = _SPHINX_FIELD.match(line)
+        if entry:
+            wanted = entry.group(1) == "param" and entry.group(2) in names
+            current = found.setdefault(entry.group(2), []) if wanted else None
+            line = entry.group(3)
+        if current is not None:
+            current.append(line.strip())
+    return "\n".join(lines[:start]), _joined(found)
 
 
-def _indent(text: str) -> int:
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    return len(first) - len(first.lstrip())
-
-
-def _sphinx(text: str, known: frozenset[str]) -> dict[str, str]:
-    found = (_SPHINX.match(line) for line in text.splitlines())
-    return {m.group(1): m.group(2).strip() for m in found if m and m.group(1) in known and m.group(2).strip()}
-
-
-def _without_sphinx(text: str) -> str:
-    lines = [ln for ln in text.splitlines() if not (_SPHINX.match(ln) or _SPHINX_OTHER.match(ln))]
-    return "\n".join(lines).strip()
-
-
-def _inline(text: str, names: Sequence[str]) -> dict[str, str]:
+def _inline(text: str, names: Sequence[str]) -> tuple[str, dict[str, str]]:
     """Read a section written on one line, as in ``a: first. b: second.``."""
-    if not names:
-        return {}
-    starts = list(re.finditer(r"(?:^|[\s,;.])(" + "|".join(map(re.escape, names)) + r"):\s+", text))
-    ends = [match.start() for match in starts[1:]] + [len(text)]
-    parts = {m.group(1): text[m.end() : end].strip() for m, end in zip(starts, ends, strict=True)}
-    return {name: part.split("\n\n", 1)[0].strip() for name, part in parts.items() if part}
+    inline = _GOOGLE_INLINE.search(text)
+    if inline is None or not names:
+        return text, {}
+    body = text[inline.end() :].split("\n\n", 1)[0]
+    starts = list(re.finditer(r"(?:^|[\s,;.])(" + "|".join(map(re.escape, names)) + r"):\s+", body))
+    ends = [match.start() for match in starts[1:]] + [len(body)]
+    found = {m.group(1): [body[m.end() : end].strip()] for m, end in zip(starts, ends, strict=True)}
+    return text[: inline.start()], _joined(found)
+
+
+def _dedented(lines: list[str]) -> list[str]:
+    return inspect.cleandoc("\n" + "\n".join(lines)).splitlines()
+
+
+def _entries(lines: Iterable[str], entry: re.Pattern[str], names: Sequence[str]) -> dict[str, str]:
+    """Collect entries whose first line is not indented and whose further lines are."""
+    found: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    for line in lines:
+        match = entry.match(line)
+        if match:
+            current = found.setdefault(match.group(1), []) if match.group(1) in names else None
+            line = match.group(2) if entry.groups > 1 else ""
+        if current is not None:
+            current.append(line.strip())
+    return _joined(found)
+
+
+def _joined(found: dict[str, list[str]]) -> dict[str, str]:
+    texts = ((name, "\n".join(lines).strip()) for name, lines in found.items())
+    return {name: text for name, text in texts if text}

@@ -8,7 +8,7 @@
         target: int = hidden(0)            # never leaves the server
         _notes: dict[str, int] = {}        # neither does a leading underscore
 
-Fields are collected when a class is made. `ClassVar`, UPPER_CASE constants and the framework's own
+Fields are collected when a class is made. `ClassVar`, `Final`, UPPER_CASE constants and the framework's own
 attributes are not fields. A class that brings a `state` property of its own, takes no class keyword and
 declares nothing `hidden` is of the published kind: its class attributes are left alone, since such
 classes may share them among instances on purpose.
@@ -134,7 +134,7 @@ def _is_field(name: str, annotation: Any) -> bool:
 
 def _is_class_variable(annotation: Any) -> bool:
     text = annotation if isinstance(annotation, str) else repr(annotation)
-    return text.split("[", 1)[0].rsplit(".", 1)[-1] in ("ClassVar", "InitVar")
+    return text.split("[", 1)[0].rsplit(".", 1)[-1] in ("ClassVar", "Final")
 
 
 def class_fields(cls: type) -> dict[str, Field]:

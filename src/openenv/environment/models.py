@@ -101,7 +101,7 @@ def value_fields(annotation: Any) -> dict[str, Any] | None:
     if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
         hints = typing.get_type_hints(annotation, include_extras=True)
         return {f.name: (hints[f.name], _dataclass_default(f)) for f in dataclasses.fields(annotation)}
-    if typing.is_typeddict(annotation):
+    if hasattr(annotation, "__required_keys__"):
         return _typed_dict_fields(annotation)
     return None
 

@@ -8,7 +8,7 @@ TypedDict that is returned. `Outcome` adds reward, end, reason and components to
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,13 +104,7 @@ class ObservationContract:
             return seen
         if isinstance(raw, Outcome):
             return self._outcome(raw)
-        return self._plain(self._wrap(raw, {}))
-
-    def _plain(self, observation: Any) -> Transition:
-        done = bool(observation.done)
-        return Transition(
-            observation, observation.reward, done, done, False, None, {}, observation.metadata or {}
-        )
+        return _seen(self._wrap(raw, {}))
 
     def _outcome(self, outcome: Outcome[Any]) -> Transition:
         reward = number(self.cls, outcome.reward)
@@ -126,7 +120,7 @@ class ObservationContract:
             observation: Any = _with(outcome.value, said)
         else:
             observation = self._wrap(outcome.value, said)
-        seen = self._plain(observation)
+        seen = _seen(observation)
         seen.terminated = bool(outcome.terminated) or (seen.done and not outcome.truncated)
         seen.truncated = bool(outcome.truncated) and not seen.terminated
         seen.reason = outcome.reason
@@ -141,12 +135,9 @@ class ObservationContract:
             return Observation(**said)
         if self._wrapper is None:
             return self._foreign(value, said)
-        if self._names is None:
-            data = {"result": value}
-        else:
-            data = _fields(value, self._names) if value is not None else None  # type: ignore[assignment]
-            if data is None:
-                raise self._unfit(value, "")
+        data = {"result": value} if self._names is None else _fields(value, self._names)
+        if data is None:
+            raise self._unfit(value)
         return self._build(self._wrapper, {**data, **said}, value)
 
     def _build(self, model: type[BaseModel], data: dict[str, Any], value: Any) -> Any:
@@ -157,7 +148,7 @@ class ObservationContract:
             try:
                 return model.__pydantic_validator__.validate_python(to_jsonable(data))
             except ValidationError as error:
-                raise self._unfit(value, str(error)) from error
+                raise self._unfit(value, error) from error
 
     @staticmethod
     def _is_observation_like(value: Any) -> bool:
@@ -174,12 +165,21 @@ class ObservationContract:
             return contract._wrap(value, said)
         if isinstance(value, Mapping) and is_model(self.type):
             return self._build(self.type, {**value, **said}, value)
-        raise self._unfit(value, "")
+        raise self._unfit(value)
 
-    def _unfit(self, value: Any, detail: str) -> EnvironmentFailedError:
+    def _unfit(self, value: Any, error: ValidationError | None = None) -> EnvironmentFailedError:
         expected = getattr(self.type, "__name__", str(self.type))
         text = f"{self.cls.__name__} returned {type(value).__name__}, which cannot be a {expected}"
-        return EnvironmentFailedError(f"{text}: {detail}" if detail else text)
+        if error is not None:
+            first = error.errors(include_input=False, include_url=False)[0]
+            text += f": {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return EnvironmentFailedError(text)
+
+
+def _seen(observation: Any) -> Transition:
+    done = bool(observation.done)
+    metadata = observation.metadata or {}
+    return Transition(observation, observation.reward, done, done, False, None, {}, metadata)
 
 
 def _fields(value: Any, names: tuple[str, ...]) -> dict[str, Any] | None:
@@ -247,17 +247,9 @@ def _result(annotation: Any) -> tuple[Any, Any]:
     return (annotation, ...)
 
 
-def declared(cls: type, kind: Any) -> ObservationContract:
-    """Return the contract of an observation type that was named explicitly."""
-    return ObservationContract(cls, kind)
-
-
-def step_annotations(hints: list[dict[str, Any]]) -> Any:
-    """Return what several methods together may return."""
+def returned_by_any(hints: list[dict[str, Any]]) -> Any:
+    """Return what several methods together may return, from the annotations of each."""
     members = dict.fromkeys(m for hint in hints for m in union_members(hint.get("return", EMPTY)))
     if EMPTY in members:
         return EMPTY
     return union_of(members)
-
-
-Observe = Callable[[Any], Transition]

@@ -13,6 +13,7 @@ from typing import Any
 
 from openenv.environment.episode import ATTACHED
 from openenv.environment.observations import Transition, number
+from openenv.rubrics import Rubric, score_components
 from openenv.types import StepOutcome
 
 
@@ -55,7 +56,8 @@ class Scoring:
         if reward is not None:
             seen.observation.reward = reward  # type: ignore[attr-defined]
             seen.reward = reward
-        seen.components = {**named_scores(rubric), **seen.components}
+        if isinstance(rubric, Rubric):
+            seen.components = {**score_components(rubric), **seen.components}
         return self.transform(env, seen)
 
     def transform(self, env: Any, seen: Transition) -> Transition:
@@ -77,12 +79,3 @@ class Scoring:
         if not seen.done:
             seen.terminated = seen.truncated = False
         return seen
-
-
-def named_scores(rubric: Any) -> dict[str, float]:
-    """Return the last score of each named part of a rubric."""
-    parts = getattr(rubric, "named_rubrics", None)
-    if parts is None:
-        return {}
-    scores = {name: getattr(part, "last_score", None) for name, part in parts()}
-    return {name: float(score) for name, score in scores.items() if isinstance(score, int | float)}

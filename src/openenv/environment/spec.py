@@ -7,7 +7,6 @@ arguments, and turns whatever an author returns into a `Transition`. All reflect
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,7 +48,7 @@ class Plan:
     scoring: Scoring | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EnvironmentSpec:
     """An environment, described.
 
@@ -204,8 +203,7 @@ class EnvironmentSpec:
         Returns:
             What the step returned, or an awaitable of that.
         """
-        plan = self.plan if type(env) is self.cls else self.plan_for(type(env))
-        return plan.step(env, action, timeout_s, extra or _NOTHING)
+        return self._plan(env).step(env, action, timeout_s, extra or _NOTHING)
 
     def transition(self, env: Any, action: Any, raw: Any) -> Transition | Awaitable[Transition]:
         """Return what a step came to, scored and transformed where that is the framework's part.
@@ -213,7 +211,7 @@ class EnvironmentSpec:
         Raises:
             EnvironmentFailedError: what the step returned cannot be an observation.
         """
-        plan = self.plan if type(env) is self.cls else self.plan_for(type(env))
+        plan = self._plan(env)
         seen = raw if type(raw) is Transition else plan.observation.observe(raw)
         return seen if plan.scoring is None else plan.scoring.step(env, action, seen)
 
@@ -251,7 +249,3 @@ class EnvironmentSpec:
 
     def _plan(self, env: Any) -> Plan:
         return self.plan if type(env) is self.cls else self.plan_for(type(env))
-
-    def with_changes(self, **changes: Any) -> EnvironmentSpec:
-        """Return a copy with other settings, for instance ``max_steps=5``."""
-        return dataclasses.replace(self, **changes)

@@ -17,20 +17,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, get_origin, overload
+from typing import Any, TypeVar, cast, overload
 
 from pydantic import PydanticUserError, TypeAdapter
 
-from openenv.environment.actions import own_parameters
 from openenv.environment.annotations import (
     EMPTY,
     method_hints,
+    own_parameters,
     strip_annotated,
     without_outcome,
 )
 from openenv.environment.docstrings import parse_docstring
 from openenv.environment.models import JsonSchemas, is_missing, value_fields
-from openenv.environment.observations import Transition
 from openenv.environment.schemas import compact
 from openenv.environment.source import definition_error
 from openenv.protocol.mcp_types import (
@@ -41,7 +40,6 @@ from openenv.protocol.mcp_types import (
 TOOL_MARK = "_openenv_tool"
 """Attribute that `@tool` sets on a method."""
 
-_WRAPPED = {"fastmcp": {"wrap_result": True}}
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -110,13 +108,6 @@ class ToolSpec:
         return Tool(name=self.name, description=self.description, input_schema=self.input_schema)
 
 
-@dataclass(slots=True)
-class ToolReply:
-    """What a tool call came to, before transforms and rubric."""
-
-    transition: Transition
-
-
 def marked_tools(cls: type) -> dict[str, str]:
     """Return method name per tool name, in the order of definition, those of base classes first.
 
@@ -155,7 +146,7 @@ def tool_spec(cls: type, name: str, method: str) -> ToolSpec:
         DefinitionError: its signature cannot be called by name, or a type cannot be validated.
     """
     function = getattr(cls, method)
-    parameters = own_parameters(inspect.getattr_static(cls, method))
+    parameters = own_parameters(cls, method)
     takes_timeout = any(p.name == "timeout_s" for p in parameters)
     parameters = [p for p in parameters if p.name != "timeout_s"]
     for p in parameters:
@@ -170,16 +161,18 @@ def tool_spec(cls: type, name: str, method: str) -> ToolSpec:
     mark = _mark_of(cls, method)
     adapter = _arguments(cls, function, name, parameters, hints, doc.parameters)
     promised = without_outcome(hints.get("return", EMPTY))
+    value_schema = _value_schema(promised)
+    shape = _shape(promised, value_schema)
     return ToolSpec(
         name=name,
         description=mark.description or doc.description,
         input_schema=_input_schema(adapter, doc.parameters),
-        output_schema=_output_schema(promised),
+        output_schema=_output_schema(shape, value_schema),
         method=method,
         is_async=inspect.iscoroutinefunction(function),
         takes_timeout=takes_timeout,
         validate=adapter.validator.validate_python,
-        shape=_shape(promised),
+        shape=shape,
         as_float=promised is float,
     )
 
@@ -216,7 +209,8 @@ def _arguments(
         [p.replace(annotation=annotations[p.name]) for p in parameters]
     )
     try:
-        return TypeAdapter[Any](call)
+        adapter: TypeAdapter[Any] = TypeAdapter(cast(Any, call))
+        return adapter
     except (PydanticUserError, NameError, TypeError) as error:
         raise definition_error(
             function,
@@ -233,23 +227,30 @@ def _input_schema(adapter: TypeAdapter[Any], docs: Mapping[str, str]) -> dict[st
     return schema
 
 
-def _shape(promised: Any) -> str:
+def _shape(promised: Any, schema: dict[str, Any] | None) -> str:
     if promised is EMPTY or promised is Any:
         return "any"
     if is_missing(promised):
         return "none"
-    kind = strip_annotated(promised)
-    if value_fields(kind) is not None or get_origin(kind) in (dict, Mapping) or kind in (dict, Mapping):
-        return "object"
-    return "wrapped"
+    if schema is None:
+        return "any"
+    return "object" if schema.get("type") == "object" else "wrapped"
 
 
-def _output_schema(promised: Any) -> dict[str, Any] | None:
-    shape = _shape(promised)
-    if shape in ("any", "none"):
+def _value_schema(promised: Any) -> dict[str, Any] | None:
+    """Return the schema of a tool's value; None where its annotation says nothing that has one."""
+    if promised is EMPTY or promised is Any or is_missing(promised):
         return None
-    schema = compact(TypeAdapter(promised).json_schema(schema_generator=JsonSchemas, mode="serialization"))
-    if shape == "object":
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(promised)
+        return compact(adapter.json_schema(schema_generator=JsonSchemas, mode="serialization"))
+    except PydanticUserError:
+        fields = value_fields(strip_annotated(promised))
+        return None if fields is None else {"type": "object"}
+
+
+def _output_schema(shape: str, schema: dict[str, Any] | None) -> dict[str, Any] | None:
+    if shape != "wrapped":
         return schema
     return {
         "properties": {"result": schema},
