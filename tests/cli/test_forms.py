@@ -188,3 +188,57 @@ def test_one_line_is_an_action(model: type[BaseModel], line: str, action: dict[s
 def test_one_line_that_is_none(model: type[BaseModel], line: str) -> None:
     with pytest.raises(NotUnderstoodError):
         form(model, Answers()).from_line(line)
+
+
+TOOLS = {
+    "oneOf": [
+        {
+            "title": "say",
+            "description": "Say it.",
+            "type": "object",
+            "properties": {
+                "type": {"const": "call_tool"},
+                "tool_name": {"const": "say"},
+                "arguments": {
+                    "type": "object",
+                    "properties": {"message": {"type": "string"}, "loud": {"type": "boolean", "default": False}},
+                    "required": ["message"],
+                },
+            },
+            "required": ["type", "tool_name", "arguments"],
+        },
+        {
+            "title": "look",
+            "type": "object",
+            "properties": {
+                "type": {"const": "call_tool"},
+                "tool_name": {"const": "look"},
+                "arguments": {"type": "object", "properties": {}},
+            },
+        },
+    ]
+}
+
+
+def call(tool: str, **arguments: Any) -> dict[str, Any]:
+    return {"type": "call_tool", "tool_name": tool, "arguments": arguments}
+
+
+def test_a_tool_asks_for_its_own_arguments() -> None:
+    answers = Answers("say", "hello", "y")
+    assert Form(TOOLS, answers.ask, answers.shown.append).fill() == call("say", message="hello", loud=True)
+    assert answers.prompts[1:] == ["message (text): ", "loud (y/n; Enter: false): "]
+
+
+@pytest.mark.parametrize(
+    ("line", "action"),
+    [
+        ("say hello there", call("say", message="hello there")),
+        ('say {"message": "x", "loud": true}', call("say", message="x", loud=True)),
+        ("look", call("look")),
+        ('{"type": "list_tools"}', {"type": "list_tools"}),
+    ],
+)
+def test_a_line_names_a_tool(line: str, action: dict[str, Any]) -> None:
+    answers = Answers()
+    assert Form(TOOLS, answers.ask, answers.shown.append).from_line(line) == action

@@ -178,6 +178,7 @@ def summary(done: list[Rollout], seconds: float) -> dict[str, Any]:
         "return": _spread(returns),
         "length": _spread([float(length) for length in lengths]),
         "statuses": dict(Counter(rollout.status for rollout in done)),
+        "reasons": dict(Counter(rollout.reason for rollout in done if rollout.reason)),
         "outcomes": dict(sum((rollout.outcomes for rollout in done), Counter())),
         "seconds": round(seconds, 4),
         "steps_per_s": round(steps / seconds, 1) if seconds > 0 else None,

@@ -27,18 +27,21 @@ def command(
 ) -> None:
     """Step through an environment by hand.
 
-    In a terminal every field of the action is asked for. Otherwise stdin is read line by line: a JSON
-    object is an action (or just the value, where the action has one field), and :reset, :state and :quit
-    are commands; exits with 1 if a line could not be carried out.
+    In a terminal every field of the action is asked for.
+
+    Otherwise stdin is read line by line: {"guess": 50} is an action, and so is 50 where it has one field,
+    or NAME VALUE where there are several actions or tools; :reset, :state and :quit are commands. Exits
+    with 1 if a line could not be carried out.
     """
     from openenv.cli._play.game import Game
+    from openenv.cli._play.tools import form_schema
     from openenv.cli._remote import open_env
 
     interactive = sys.stdin.isatty()
     with open_env(target, token=token, timeout_s=timeout) as env:
         game = Game(
             env,
-            env.action_space.schema,
+            form_schema(env, env.action_space.schema),
             read=_ask if interactive else _read_line,
             show=(lambda line: None) if jsonl else say,
             record=(lambda event: say_json(event, indent=None)) if jsonl else None,

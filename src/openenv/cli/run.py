@@ -73,12 +73,14 @@ def _exit(outcomes: dict[str, int]) -> None:
 
 def _show(facts: dict[str, Any], episodes: int, max_steps: int) -> None:
     words = {"running": f"left after {max_steps} steps"}
+    statuses = _counts({words.get(name, name): count for name, count in facts["statuses"].items()})
+    reasons = f"  ({_counts(facts['reasons'])})" if facts["reasons"] else ""
     rows = [
         ["episodes", str(facts["episodes"]) + (f" of {episodes}" if facts["episodes"] < episodes else "")],
         ["steps", str(facts["steps"])],
         ["return", _spread(facts["return"])],
         ["length", _spread(facts["length"])],
-        ["ended", _counts({words.get(name, name): count for name, count in facts["statuses"].items()})],
+        ["ended", statuses + reasons],
         ["outcomes", _counts(facts["outcomes"])],
         ["speed", f"{facts['steps_per_s']:g} steps/s" if facts["steps_per_s"] else "-"],
         ["seed", str(facts["seed"])],

@@ -20,6 +20,7 @@ from openenv.cli._play.schema import (
     branches,
     constants,
     fields,
+    filled_part,
     hint,
     kind_of,
     nullable,
@@ -85,7 +86,11 @@ class Form:
             return whole.value
 
     def from_line(self, line: str) -> Any:
-        """The action that one line means: a JSON object, or the value of the only field there is to fill in.
+        """The action that one line means.
+
+        A JSON object is the action itself. Otherwise the line is the name of an alternative (a tool, the
+        `type` of an action) and what fills it in, or only the latter where there is one alternative. What
+        fills it in is a JSON object, or the plain value of the only field that must be given.
 
         Raises:
             NotUnderstoodError: it means none.
@@ -93,16 +98,32 @@ class Form:
         if line.lstrip().startswith("{"):
             return parse(line, {"type": "object"}, self._root)
         options = branches(resolve(self._root, self._root), self._root)
+        word, _, rest = line.strip().partition(" ")
         for option in options:
-            if line.strip() == branch_name(option, self._root) and not fields(option, self._root):
-                return constants(option, self._root)
-        inner = fields(options[0], self._root) if len(options) == 1 else []
+            if word == branch_name(option, self._root):
+                return self._from_text(option, rest)
+        if len(options) == 1:
+            return self._from_text(options[0], line)
+        names = ", ".join(branch_name(option, self._root) for option in options)
+        raise NotUnderstoodError(f"a JSON object is needed, or one of {names} and its value, or a :command")
+
+    def _from_text(self, option: Schema, text: str) -> Any:
+        key, part = filled_part(option, self._root)
+        value = self._part_from_text(part, text)
+        return {**constants(option, self._root), **({key: value} if key else value)}
+
+    def _part_from_text(self, part: Schema, text: str) -> dict[str, Any]:
+        inner = fields(part, self._root)
+        if text.lstrip().startswith("{"):
+            return dict(parse(text, {"type": "object"}, self._root))
+        if not text and not any(field.required for field in inner):
+            return {}
         open_fields = [field for field in inner if field.required] or inner
-        if len(open_fields) == 1:
-            field = open_fields[0]
-            value = parse(line, branches(field.schema, self._root)[0], self._root)
-            return {**constants(options[0], self._root), field.name: value}
-        raise NotUnderstoodError("a JSON object is needed, one per line, or a :command")
+        if len(open_fields) != 1:
+            names = ", ".join(field.name for field in open_fields) or "no value"
+            raise NotUnderstoodError(f"a JSON object is needed, with {names}")
+        field = open_fields[0]
+        return {field.name: parse(text, branches(field.schema, self._root)[0], self._root)}
 
     def _object_or_branch(self, schema: Schema, path: str) -> Any:
         options = branches(schema, self._root)
@@ -112,6 +133,9 @@ class Form:
         return self._object(chosen, path)
 
     def _object(self, schema: Schema, path: str) -> dict[str, Any]:
+        key, part = filled_part(schema, self._root)
+        if key:
+            return {**constants(schema, self._root), key: self._object(part, "")}
         inner = fields(schema, self._root)
         value = constants(schema, self._root)
         if not inner and not value and path:

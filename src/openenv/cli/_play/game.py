@@ -11,6 +11,7 @@ from openenv.cli._output import paint, printable
 from openenv.cli._play.answers import NotUnderstoodError
 from openenv.cli._play.diff import changes, render
 from openenv.cli._play.forms import CommandTyped, Form
+from openenv.cli._play.show import observation_lines, reward_line
 from openenv.errors import ActionError, EnvironmentFailedError, InvalidActionError, OrderError
 from openenv.protocol.jsonvalue import to_jsonable
 from openenv.types import StepResult
@@ -23,7 +24,6 @@ COMMANDS = (
     (":quit", "leave; so does Ctrl-D"),
 )
 
-_ENVELOPE = ("done", "reward", "metadata")
 _UNTOLD_STATE = ("episode_id", "step_count")
 
 
@@ -139,8 +139,8 @@ class Game:
         self._env.reset(seed=seed, **options)
         result = self._env.last
         self._over, self._return = False, 0.0
-        seed_note = f"seed {result.seed}" if result is not None and result.seed is not None else "no seed"
-        self._show(paint(f"reset, {seed_note}", "bold"))
+        seed_note = f", seed {result.seed}" if result is not None and result.seed is not None else ""
+        self._show(paint(f"reset{seed_note}", "bold"))
         if result is not None:
             self._tell("reset", result, None)
 
@@ -156,10 +156,10 @@ class Game:
     def _tell(self, kind: str, result: StepResult[Any], action: Any) -> None:
         before, self._state = self._state, to_jsonable(self._env.state())
         observation = to_jsonable(result.observation)
-        for line in _observation_lines(observation):
+        for line in observation_lines(observation):
             self._show(f"  {line}")
         if kind == "step":
-            self._show(f"  {_reward_line(result, self._return)}")
+            self._show(f"  {reward_line(result, self._return)}")
             for line in render([c for c in changes(before, self._state) if c.path not in _UNTOLD_STATE]):
                 self._show(f"  {line}")
         event = {"kind": kind, "action": action, "observation": observation, "reward": result.reward}
@@ -208,30 +208,3 @@ def _reset_arguments(rest: str) -> tuple[int | None, dict[str, Any]]:
     if not isinstance(value, dict):
         raise InvalidActionError('write :reset, :reset SEED or :reset SEED {"option": value}')
     return seed, value
-
-
-def _observation_lines(observation: Any) -> list[str]:
-    """The observation for a reader: texts as they are, everything else as JSON."""
-    if not isinstance(observation, dict):
-        return [printable(line) for line in str(observation).splitlines()] or [""]
-    told = {key: value for key, value in observation.items() if key not in _ENVELOPE}
-    if len(told) == 1 and isinstance(next(iter(told.values())), str):
-        return [printable(line) for line in next(iter(told.values())).splitlines()] or [""]
-    lines: list[str] = []
-    for key, value in told.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        first, *rest = printable(text).splitlines() or [""]
-        lines += [f"{paint(key, 'cyan')}: {first}", *(f"  {line}" for line in rest)]
-    return lines
-
-
-def _reward_line(result: StepResult[Any], total: float) -> str:
-    reward = "no reward" if result.reward is None else f"reward {result.reward:g}"
-    if result.reward is not None:
-        reward = paint(reward, "green" if result.reward > 0 else "red" if result.reward < 0 else "dim")
-    parts = [reward, f"return {total:g}", f"step {result.step}"]
-    if result.components:
-        parts.append(", ".join(f"{name} {value:g}" for name, value in result.components.items()))
-    if result.outcome.value != "ok":
-        parts.append(paint(result.outcome.value, "red"))
-    return paint("  ", "dim").join(parts)

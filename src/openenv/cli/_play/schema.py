@@ -84,9 +84,9 @@ def nullable(schema: Schema, root: Schema) -> bool:
 
 
 def branch_name(schema: Schema, root: Schema) -> str:
-    """What to call an alternative: its constant `type`, else its title, else its JSON type."""
+    """What to call an alternative: its tool, else its constant `type`, else its title, else its JSON type."""
     tags = constants(schema, root)
-    tag = tags.get("type", next(iter(tags.values()), None))
+    tag = tags.get("tool_name", tags.get("type", next(iter(tags.values()), None)))
     return str(tag if tag is not None else schema.get("title") or schema.get("type") or "value")
 
 
@@ -140,3 +140,10 @@ def _amount(schema: Schema, which: str) -> str | None:
         if value:
             return f"{value} {unit}"
     return None
+
+
+def filled_part(schema: Schema, root: Schema) -> tuple[str | None, Schema]:
+    """The key and schema that a person fills in: the `arguments` of a tool call, else the object itself."""
+    if "tool_name" in constants(schema, root):
+        return "arguments", resolve(schema["properties"].get("arguments", {"type": "object"}), root)
+    return None, schema
