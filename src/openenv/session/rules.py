@@ -8,7 +8,7 @@ here; doors and hosts know none of them.
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 import time
 import uuid
 from collections.abc import Generator
@@ -52,10 +52,10 @@ class EpisodeRules:
         options = dict(options)
         # A published environment sees a seed or an episode id only if the caller gave one.
         own_words = spec.requires_reset
-        used_seed = seed if seed is not None else secrets.randbits(32)
+        used_seed = seed if seed is not None else _drawn_seed()
         episode = Episode(id=episode_id or uuid.uuid4().hex, seed=used_seed)
         if spec.tasks is not None:
-            task = yield lambda: _choose_task(spec.tasks, used_seed, options)
+            task = yield lambda: _choose_task(spec, used_seed, options)
             episode.task, episode.split = task, task.split
         before = self.phase
         spec.begin(env, episode)
@@ -103,7 +103,7 @@ class EpisodeRules:
         if self.phase is Phase.NEW and self._auto_reset:
             yield from self._reset(None, None, {})
         elif self.phase is Phase.NEW and not self.spec.requires_reset:
-            self.episode = Episode(id=uuid.uuid4().hex, seed=secrets.randbits(32))
+            self.episode = Episode(id=uuid.uuid4().hex, seed=_drawn_seed())
             self._episode_started = time.monotonic()
             self.spec.begin(self._env, self.episode)
             self.phase = Phase.READY
@@ -176,7 +176,13 @@ class EpisodeRules:
         return error
 
 
-def _choose_task(tasks: Any, seed: int, options: dict[str, Any]) -> Any:
-    from openenv.tasks import select  # only environments that have tasks need it
+def _drawn_seed() -> int:
+    """A seed for an episode whose caller named none: 32 bits, so that NumPy takes it too."""
+    return int.from_bytes(os.urandom(4))
 
-    return select(tasks, seed=seed, split=options.pop("split", None), index=options.pop("task", None))
+
+def _choose_task(spec: EnvironmentSpec, seed: int, options: dict[str, Any]) -> Any:
+    from openenv.tasks import select, select_async  # only environments that have tasks need them
+
+    choose = select_async if spec.is_async else select
+    return choose(spec.tasks, seed=seed, split=options.pop("split", None), index=options.pop("task", None))
