@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import threading
 
-from openenv.server.metrics import Counter, Gauge, Histogram, Registry, ServerMetrics
+from openenv.server.metrics import Counter, Histogram, Reading, Registry, ServerMetrics
+from openenv.session.manager import ManagerStatistics
+from openenv.types import StepOutcome
 
 
 def test_a_counter_counts_by_label() -> None:
@@ -30,11 +32,12 @@ def test_label_values_are_escaped() -> None:
     assert list(counter.lines())[-1] == r'n_total{what="a\"b\\c\nd"} 1'
 
 
-def test_a_gauge_is_read_when_asked() -> None:
+def test_a_reading_is_read_when_asked() -> None:
     values = iter([1.0, 2.5])
-    gauge = Gauge("level", "Level.", lambda: next(values))
-    assert list(gauge.lines())[-1] == "level 1"
-    assert list(gauge.lines())[-1] == "level 2.5"
+    reading = Reading("level", "Level.", lambda: next(values))
+    assert list(reading.lines())[1:] == ["# TYPE level gauge", "level 1"]
+    assert list(reading.lines())[-1] == "level 2.5"
+    assert "# TYPE n_total counter" in list(Reading("n_total", "N.", lambda: 1, "counter").lines())
 
 
 def test_a_histogram_is_cumulative() -> None:
@@ -72,7 +75,7 @@ def test_updates_from_threads_are_not_lost() -> None:
 def test_a_registry_renders_what_was_registered_in_order() -> None:
     registry = Registry()
     registry.counter("a_total", "A.")
-    registry.gauge("b", "B.", lambda: 1)
+    registry.reading("b", "B.", lambda: 1)
     registry.histogram("c", "C.", (1.0,))
     names = [line.split()[2] for line in registry.render().splitlines() if line.startswith("# TYPE")]
     assert names == ["a_total", "b", "c"]
@@ -80,12 +83,17 @@ def test_a_registry_renders_what_was_registered_in_order() -> None:
 
 
 def test_the_servers_metrics() -> None:
-    metrics = ServerMetrics(lambda: 2, lambda: 8, lambda: 1)
-    metrics.steps.add(1, "ok")
-    metrics.step_seconds.observe(0.002)
+    statistics = ManagerStatistics(2, 1, 8, 5, 3, 1, 0, 0, {}, False)
+    metrics = ServerMetrics(lambda: statistics, lambda: 4)
+    metrics.observe("step", StepOutcome.OK, 0.002)
+    metrics.observe("reset", StepOutcome.ENV_ERROR, 0.1)
     text = metrics.registry.render()
     assert "openenv_sessions_active 2\n" in text
     assert "openenv_sessions_max 8\n" in text
     assert "openenv_sessions_queued 1\n" in text
+    assert "openenv_sessions_opened_total 5\n" in text
+    assert "openenv_sessions_reaped_total 1\n" in text
+    assert "openenv_environments_quarantined_total 4\n" in text
     assert 'openenv_steps_total{outcome="ok"} 1\n' in text
+    assert 'openenv_resets_total{outcome="env_error"} 1\n' in text
     assert 'openenv_step_duration_seconds_bucket{le="0.005"} 1\n' in text

@@ -25,17 +25,21 @@ _SECRET_PARAMETERS = re.compile(r"([?&](?:session_id|token)=)[^&\s\"']+")
 _MASK = "***"
 
 
-def log_event(target: logging.Logger, level: int, message: str, /, **facts: Any) -> None:
+def log_event(
+    target: logging.Logger, level: int, message: str, /, *, cause: BaseException | None = None, **facts: Any
+) -> None:
     """Log one event with its facts.
 
     Args:
         target: the logger.
         level: a level of `logging`.
         message: what happened, without the facts.
-        facts: JSON-able facts by name.
+        cause: an exception whose traceback is written.
+        facts: JSON-able facts by name; those that are None are left out.
     """
     if target.isEnabledFor(level):
-        target.log(level, "%s", message, extra={"facts": facts})
+        known = {name: value for name, value in facts.items() if value is not None}
+        target.log(level, "%s", message, exc_info=cause, extra={"facts": known})
 
 
 class Redactor(logging.Filter):

@@ -1,7 +1,7 @@
 """Counters, gauges and histograms in the text format of Prometheus (version 0.0.4).
 
 Every update takes the lock of one metric for a few additions; updates come from session threads, reads
-from `GET /metrics`. Gauges are read when asked for, by a function.
+from `GET /metrics`. Numbers that somebody else keeps are read when asked for, by a function.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+
+from openenv.session.manager import ManagerStatistics
+from openenv.types import StepOutcome
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -48,21 +51,22 @@ class Counter:
             yield f"{self.name}{_labels(self.labels, values)} {_number(amount)}"
 
 
-class Gauge:
-    """A number read at the moment of asking.
+class Reading:
+    """A number that somebody else keeps, read at the moment of asking.
 
     Args:
         name: name of the metric.
         text: what it measures.
         read: gives the value.
+        kind: ``gauge``, or ``counter`` for a number that only grows.
     """
 
-    def __init__(self, name: str, text: str, read: Callable[[], float]) -> None:
-        self.name, self.text, self._read = name, text, read
+    def __init__(self, name: str, text: str, read: Callable[[], float], kind: str = "gauge") -> None:
+        self.name, self.text, self.kind, self._read = name, text, kind, read
 
     def lines(self) -> Iterator[str]:
         """Yield the metric in Prometheus's text format."""
-        yield from _head(self.name, self.text, "gauge")
+        yield from _head(self.name, self.text, self.kind)
         yield f"{self.name} {_number(self._read())}"
 
 
@@ -110,7 +114,7 @@ class Registry:
     """The metrics of one server."""
 
     def __init__(self) -> None:
-        self._metrics: list[Counter | Gauge | Histogram] = []
+        self._metrics: list[Counter | Reading | Histogram] = []
 
     def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
         """Register and return a counter."""
@@ -118,9 +122,9 @@ class Registry:
         self._metrics.append(metric)
         return metric
 
-    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Register a gauge that `read` gives."""
-        self._metrics.append(Gauge(name, text, read))
+    def reading(self, name: str, text: str, read: Callable[[], float], kind: str = "gauge") -> None:
+        """Register a number that `read` gives."""
+        self._metrics.append(Reading(name, text, read, kind))
 
     def histogram(self, name: str, text: str, bounds: Sequence[float]) -> Histogram:
         """Register and return a histogram."""
@@ -137,20 +141,32 @@ class ServerMetrics:
     """What a server counts.
 
     Args:
-        active: gives the number of sessions alive.
-        maximum: gives the number of session slots.
-        queued: gives the number of callers that wait for a slot.
+        statistics: gives the session manager's counts.
+        quarantined: gives how many environments were abandoned so far.
     """
 
-    def __init__(
-        self, active: Callable[[], float], maximum: Callable[[], float], queued: Callable[[], float]
-    ) -> None:
-        self.registry = Registry()
-        make = self.registry
-        make.gauge("openenv_sessions_active", "Sessions alive.", active)
-        make.gauge("openenv_sessions_max", "Session slots.", maximum)
-        make.gauge("openenv_sessions_queued", "Callers that wait for a session slot.", queued)
-        self.opened = make.counter("openenv_sessions_opened_total", "Sessions opened.")
+    def __init__(self, statistics: Callable[[], ManagerStatistics], quarantined: Callable[[], int]) -> None:
+        self.registry = make = Registry()
+        make.reading("openenv_sessions_active", "Sessions alive.", lambda: statistics().active)
+        make.reading("openenv_sessions_max", "Session slots.", lambda: statistics().max_sessions)
+        make.reading(
+            "openenv_sessions_queued", "Callers that wait for a session slot.", lambda: statistics().queued
+        )
+        make.reading(
+            "openenv_sessions_opened_total", "Sessions opened.", lambda: statistics().opened, "counter"
+        )
+        make.reading(
+            "openenv_sessions_reaped_total",
+            "Sessions closed because their lease ran out.",
+            lambda: statistics().reaped,
+            "counter",
+        )
+        make.reading(
+            "openenv_environments_quarantined_total",
+            "Environments abandoned because a call passed its deadline.",
+            quarantined,
+            "counter",
+        )
         self.refused = make.counter(
             "openenv_sessions_refused_total", "Sessions that could not be opened, by error code.", ["code"]
         )
@@ -159,15 +175,19 @@ class ServerMetrics:
         self.step_seconds = make.histogram(
             "openenv_step_duration_seconds", "Time a step took, in seconds.", STEP_BUCKETS
         )
-        self.quarantined = make.counter(
-            "openenv_environments_quarantined_total",
-            "Environments abandoned because a call passed its deadline.",
-        )
         self.received = make.counter("openenv_received_bytes_total", "Payload bytes received.", ["door"])
         self.sent = make.counter("openenv_sent_bytes_total", "Payload bytes sent.", ["door"])
         self.rejected = make.counter(
             "openenv_requests_rejected_total", "Requests refused by the security policy.", ["status"]
         )
+
+    def observe(self, call: str, outcome: StepOutcome, seconds: float) -> None:
+        """Count one call of a session; an observer of `openenv.session`."""
+        if call == "step":
+            self.steps.add(1, outcome.value)
+            self.step_seconds.observe(seconds)
+        else:
+            self.resets.add(1, outcome.value)
 
 
 def _head(name: str, text: str, kind: str) -> Iterator[str]:
