@@ -31,12 +31,7 @@ from openenv.environment.styles import is_coroutine, marked_methods, step_method
 from openenv.environment.toolcalls import ToolCalls
 from openenv.environment.toolset import ToolSpec, marked_tools, tool_spec
 from openenv.errors import EnvironmentFactoryError, UsageError
-from openenv.protocol.mcp_types import (
-    CallToolAction,
-    CallToolObservation,
-    ListToolsAction,
-    ListToolsObservation,
-)
+from openenv.protocol.mcp_types import CallToolAction, CallToolObservation
 from openenv.types import Observation, State
 
 _CACHE = "_openenv_spec"
@@ -145,6 +140,8 @@ class _Describer:
         """Return the spec."""
         tools, action, plan = self._parts()
         options = self.options
+        async_reset = is_coroutine(self.cls, method_in_use(self.cls, "reset"))
+        async_step = self._has_async_step(tools)
         return EnvironmentSpec(
             cls=self.known,
             factory=self.factory,
@@ -153,7 +150,9 @@ class _Describer:
             version=options.version or "1.0.0",
             author=str(getattr(self.cls, "__author__", None) or ""),
             style=self.style,
-            is_async=self._is_async(tools),
+            is_async=async_reset or async_step,
+            async_reset=async_reset,
+            async_step=async_step,
             concurrent=self._is_concurrent(),
             single_thread=bool(getattr(self.cls, "REQUIRES_SINGLE_THREAD_EXECUTOR", False)),
             host=options.host,
@@ -228,8 +227,9 @@ class _Describer:
     def _tools_style(
         self, tools: tuple[ToolSpec, ...]
     ) -> tuple[ActionContract, StepCall, ObservationContract]:
-        kind = self.named.action or CallToolAction | ListToolsAction
-        seen = self.named.observation or CallToolObservation | ListToolsObservation
+        # As published servers describe themselves: listing tools is understood, but not in the schemas.
+        kind = self.named.action or CallToolAction
+        seen = self.named.observation or CallToolObservation
         step = ToolCalls(self.cls, tools).step
         return action_contract(kind), step, ObservationContract(self.cls, seen)
 
@@ -283,9 +283,7 @@ class _Describer:
             return state_model(self.cls)
         return state_annotation(self.cls, self.generics[2]) if self.native else State
 
-    def _is_async(self, tools: tuple[ToolSpec, ...]) -> bool:
-        if is_coroutine(self.cls, method_in_use(self.cls, "reset")):
-            return True
+    def _has_async_step(self, tools: tuple[ToolSpec, ...]) -> bool:
         if self.style == "tools":
             return any(tool.is_async for tool in tools)
         if self.style == "actions":

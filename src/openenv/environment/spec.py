@@ -22,7 +22,7 @@ from openenv.environment.observations import ObservationContract, Transition
 from openenv.environment.scoring import Scoring
 from openenv.environment.states import public_state
 from openenv.environment.toolset import ToolSpec
-from openenv.environment.validation import checked
+from openenv.environment.validation import checked, refusal
 from openenv.errors import EnvironmentFactoryError
 from openenv.types import EnvironmentMetadata
 
@@ -60,7 +60,9 @@ class EnvironmentSpec:
         version: its version.
         author: who wrote it.
         style: ``model``, ``typed``, ``actions`` or ``tools``.
-        is_async: whether it belongs on an event loop.
+        is_async: whether it belongs on an event loop: `async_reset` or `async_step`.
+        async_reset: whether its reset is a coroutine.
+        async_step: whether its step is, or one of its actions or tools.
         concurrent: whether several instances may run at once.
         single_thread: whether all instances must share one thread.
         host: where the author wants it to run: ``auto``, ``thread`` or ``inline``.
@@ -86,6 +88,8 @@ class EnvironmentSpec:
     author: str
     style: str
     is_async: bool
+    async_reset: bool
+    async_step: bool
     concurrent: bool
     single_thread: bool
     host: str
@@ -140,13 +144,12 @@ class EnvironmentSpec:
         validate = self.action.validate
         try:
             return validate(value)
-        except ValidationError:
-            # The same model under another module name (packages get imported twice) is welcome.
-            data = value.model_dump() if isinstance(value, BaseModel) else value
-        except Exception:
-            # Boundary: an author's validator; `checked` reports what it raises.
-            data = value
-        return checked(validate, data)
+        except Exception as error:
+            # Boundary: validators are an author's own code.
+            if isinstance(error, ValidationError) and isinstance(value, BaseModel):
+                # The same model under another module name (packages get imported twice) is welcome.
+                return checked(validate, value.model_dump())
+            raise refusal(error, value) from error
 
     def make(self) -> Any:
         """Build an instance.
@@ -154,15 +157,16 @@ class EnvironmentSpec:
         Raises:
             EnvironmentFactoryError: the constructor raised; its exception is the cause.
         """
+        name = self.cls.__name__ if self.cls else getattr(self.factory, "__name__", self.name)
         try:
-            return self.factory()
-        except (Exception, SystemExit) as error:
+            env = self.factory()
+        except Exception as error:
             # Boundary: the author's constructor.
-            name = self.cls.__name__ if self.cls else getattr(self.factory, "__name__", self.name)
-            cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            raise EnvironmentFactoryError(
-                name, f"Failed to create environment from {name}: {cause}"
-            ) from error
+            why = f"{type(error).__name__}: {error}"
+            raise EnvironmentFactoryError(name, f"Failed to create environment from {name}: {why}") from error
+        if env is None:
+            raise EnvironmentFactoryError(name, f"Failed to create environment: {name} returned None")
+        return env
 
     def begin(self, env: Any, episode: Episode) -> None:
         """Attach an episode to an instance: its generators start afresh and its rubric forgets."""

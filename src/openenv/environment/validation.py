@@ -30,24 +30,30 @@ def checked(validate: Validator, value: Any, what: str = "action") -> Any:
     """
     try:
         return validate(value)
-    except ValidationError as error:
-        raise invalid(error, what) from error
-    except InvalidActionError:
-        raise
     except Exception as error:
         # Boundary: validators are an author's own code; whatever they raise, nothing ran and the
         # session goes on.
-        entry = {"type": type(error).__name__, "loc": [], "msg": str(error), "input": brief(value)}
-        raise InvalidActionError(f"Invalid {what}: {error}", errors=[to_jsonable(entry)]) from error
+        raise refusal(error, value, what) from error
 
 
-def invalid(error: ValidationError, what: str = "action") -> InvalidActionError:
-    """Turn pydantic's error into ours."""
-    entries = [_entry(entry) for entry in error.errors()]
-    first = entries[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = f"Invalid {what}: {where}: {first['msg']}" if where else f"Invalid {what}: {first['msg']}"
-    return InvalidActionError(message, errors=entries)
+def refusal(error: Exception, value: Any, what: str = "action") -> InvalidActionError:
+    """Return the error for a value that a validator refused.
+
+    Args:
+        error: what the validator raised: pydantic's error, or anything else.
+        value: the value.
+        what: what it is, for the message.
+    """
+    if isinstance(error, InvalidActionError):
+        return error
+    if isinstance(error, ValidationError):
+        entries = [_entry(entry) for entry in error.errors()]
+    else:
+        text = to_jsonable(str(error)) or type(error).__name__
+        entries = [{"type": type(error).__name__, "loc": [], "msg": text, "input": brief(value)}]
+    where = ".".join(map(str, entries[0]["loc"]))
+    text = f"{where}: {entries[0]['msg']}" if where else entries[0]["msg"]
+    return InvalidActionError(f"Invalid {what}: {text}", errors=entries)
 
 
 def _entry(error: Any) -> dict[str, Any]:
