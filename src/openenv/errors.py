@@ -20,6 +20,7 @@ Catch at the altitude you need::
     │   ├── LaunchError                 a server could not be started (process, container)
     │   │   └── LaunchTimeoutError      it was started and did not get ready in time
     │   └── AuthenticationError         the server wants a token, or another one
+    ├── ToolCallError                   a tool called by `call_tool` failed; the session goes on
     ├── ProtocolError                   a message that is not of the protocol
     └── UsageError                      a mistake in the program that uses OpenEnv
         ├── DefinitionError             an environment class that cannot be served as written
@@ -260,6 +261,25 @@ class AuthenticationError(InfrastructureError):
     """The server asks for a bearer token and got none, or not the right one."""
 
     retryable = False
+
+
+class ToolCallError(OpenEnvError):
+    """A tool that a client called by name failed, does not exist, or refused its arguments.
+
+    Attributes:
+        tool: its name.
+        error_type: `execution_error`, `invalid_args`, `tool_not_found`, `transport_error` or `timeout`.
+    """
+
+    code = "EXECUTION_ERROR"
+    outcome = StepOutcome.TOOL_ERROR
+    tool: str = ""
+    error_type: str = ""
+
+    def __init__(self, tool: str, message: str = "", *, error_type: str = "", **context: Any) -> None:
+        super().__init__(message or f"Tool '{tool}' failed", **context)
+        self.tool = tool
+        self.error_type = error_type
 
 
 class ProtocolError(OpenEnvError):
