@@ -1,0 +1,58 @@
+"""The page with the real library; runs where the extra `gradio` is installed."""
+
+from typing import Literal
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from openenv import Action, Environment, Observation, State
+from openenv.errors import MissingExtraError
+from openenv.server import gradio_page
+from openenv.server.web_interface import mount
+
+
+class Move(Action):
+    direction: Literal["left", "right"]
+    steps: int = 1
+    code: str = ""
+    sure: bool = False
+
+
+class Track(Environment):
+    def reset(self, seed=None, episode_id=None):
+        return Observation()
+
+    def step(self, action):
+        return Observation(reward=1)
+
+    @property
+    def state(self):
+        return State()
+
+
+def own_page(web_manager, action_fields, metadata, is_chat_env, title, quick_start_md):
+    import gradio as gr
+
+    with gr.Blocks(title=title) as page:
+        gr.Markdown(quick_start_md)
+    return page
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("options", [{}, {"gradio_builder": own_page}, {"show_default_tab": False}])
+def test_a_page_is_served(options):
+    pytest.importorskip("gradio", reason="the extra `gradio` is not installed")
+    app = FastAPI()
+    mount(app, Track, Move, Observation, "track", **options)
+    with TestClient(app) as client:
+        page = client.get("/web/")
+        assert page.status_code == 200
+        assert "gradio" in page.text
+        assert client.post("/web/reset").json()["done"] is False
+
+
+def test_without_the_library(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "gradio", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'openenv\[gradio\]'"):
+        _ = gradio_page.OPENENV_GRADIO_THEME
