@@ -212,8 +212,7 @@ class DoorConnection(asyncio.Protocol):
         try:
             events = self._frames.feed(data)
         except WebSocketError as error:
-            self._take(error.events)
-            self.close(error.close_code, error.message)
+            self._fail(error)
             return
         if len(events) == 1 and self._phase is Phase.OPEN and not self._waiting:
             event = events[0]
@@ -223,6 +222,15 @@ class DoorConnection(asyncio.Protocol):
                     self._regulate()
                 return
         self._take(events)
+
+    def _fail(self, error: WebSocketError) -> None:
+        """The peer broke the rules. What it still sends means nothing, so its close frame is not awaited."""
+        if self._phase >= Phase.CLOSING:
+            return
+        self._take(error.events)
+        self._writer.write(ws.close_frame(error.close_code, error.message), last=True)
+        self._closing()
+        self._writer.end_when_sent()
 
     def _take(self, events: list[Event]) -> None:
         for event in events:

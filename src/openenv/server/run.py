@@ -37,8 +37,8 @@ from openenv.server.transport import TransportSettings, websocket_protocol_class
 bytearray(4 << 20)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_CLOSE_MARGIN_S = 2.0
-"""Seconds beyond `drain_s` for close handshakes and for environments to close."""
+_CLOSING_S = 5.0
+"""Seconds that environments have to close, after calls in flight and close handshakes had theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +54,11 @@ class RunSettings:
         access_log: whether uvicorn logs every HTTP request.
         ping_interval_s: seconds between two pings on a WebSocket; None sends none.
         ping_timeout_s: seconds after which a peer that did not answer a ping is given up.
+        close_timeout_s: seconds a peer has to answer our close frame on a WebSocket.
         ssl_certfile: certificate chain, for TLS.
         ssl_keyfile: the certificate's private key.
+        loop: event loop: `uvloop`, `asyncio`, or `auto` for uvloop where it is installed.
+        http: HTTP parser: `httptools`, `h11`, or `auto` for httptools where it is installed.
     """
 
     host: str = "127.0.0.1"
@@ -66,8 +69,11 @@ class RunSettings:
     access_log: bool = False
     ping_interval_s: float | None = 20.0
     ping_timeout_s: float = 20.0
+    close_timeout_s: float = 2.0
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
+    loop: str = "auto"
+    http: str = "auto"
 
     def __post_init__(self) -> None:
         if self.log_level not in LOG_LEVELS:
@@ -113,6 +119,7 @@ class _Listener:
     ) -> None:
         config = _config(app, settings)
         self._uds = settings.uds
+        self._loop_factory = _loop_factory(settings.loop)
         self._socket = (
             listen_tcp(settings.host, settings.port) if settings.uds is None else listen_unix(settings.uds)
         )
@@ -137,13 +144,13 @@ class _Listener:
 
     def run(self) -> None:
         """Serve in this thread, on a loop of its own."""
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=self._loop_factory) as runner:
             runner.run(self.serve())
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Uvloop's where it is installed, else None for asyncio's."""
-    if find_spec("uvloop") is None:
+def _loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop; None for asyncio's own."""
+    if loop == "asyncio" or (loop == "auto" and find_spec("uvloop") is None):
         return None
     import uvloop
 
@@ -156,7 +163,7 @@ def _config(app: Any, settings: RunSettings) -> uvicorn.Config:
     transport = TransportSettings(
         ping_interval_s=settings.ping_interval_s,
         ping_timeout_s=settings.ping_timeout_s,
-        close_timeout_s=_CLOSE_MARGIN_S,
+        close_timeout_s=settings.close_timeout_s,
         drain_s=settings.drain_s,
     )
     config = uvicorn.Config(
@@ -164,12 +171,12 @@ def _config(app: Any, settings: RunSettings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         uds=settings.uds,
-        http="httptools" if find_spec("httptools") is not None else "h11",
+        http=settings.http,
         ws="auto" if runtime is None else websocket_protocol_class(runtime, transport),
         ws_ping_interval=settings.ping_interval_s,
         ws_ping_timeout=settings.ping_timeout_s,
         ws_per_message_deflate=False,
-        timeout_graceful_shutdown=math.ceil(settings.drain_s + _CLOSE_MARGIN_S),
+        timeout_graceful_shutdown=math.ceil(settings.drain_s + settings.close_timeout_s + _CLOSING_S),
         server_header=False,
         log_config=None,
         log_level=settings.log_level,

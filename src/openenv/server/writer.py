@@ -38,11 +38,11 @@ class FrameWriter:
 
     __slots__ = (
         "_clear",
-        "_close_when_sent",
         "_corked",
         "_direct",
         "_ended",
         "_fd",
+        "_finish",
         "_handed",
         "_limit",
         "_lock",
@@ -85,7 +85,7 @@ class FrameWriter:
         self._scheduled = False
         self._corked = False
         self._ended = False  # nothing more is accepted: closing, or closed
-        self._close_when_sent = False
+        self._finish: Callable[[], None] | None = None  # what to do when all is with the transport
         self._spill: list[Chunk] = []
         self._spilled = 0  # bytes in _spill
         self._handed = 0  # bytes in the transport, when last looked at
@@ -173,11 +173,22 @@ class FrameWriter:
 
     def close_when_sent(self) -> None:
         """Close the connection after what was written. On the loop's thread only."""
+        self._when_sent(self._transport.close)
+
+    def end_when_sent(self) -> None:
+        """After what was written, tell the peer that no more comes. On the loop's thread only.
+
+        The peer sees the end of the stream and closes; a connection that cannot be half closed is closed.
+        """
+        can = self._transport.can_write_eof()
+        self._when_sent(self._transport.write_eof if can else self._transport.close)
+
+    def _when_sent(self, finish: Callable[[], None]) -> None:
         with self._lock:
-            self._ended = self._close_when_sent = True
+            self._ended, self._finish = True, finish
             if self._spill:
                 return
-        self._transport.close()
+        finish()
 
     def lost(self) -> None:
         """The connection is gone: nothing is written any more, least of all to the file descriptor."""
@@ -220,8 +231,8 @@ class FrameWriter:
                     break
             if not transport.is_closing():
                 transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
-        if self._close_when_sent:
-            transport.close()
+        if self._finish is not None:
+            self._finish()
         self._on_change()
 
     def _settle(self) -> None:
