@@ -140,7 +140,10 @@ class HttpDoor:
         def encode(result: StepResult[Any]) -> tuple[bytes, dict[str, str]]:
             return _result_body(result), _result_headers(result)
 
-        return await call(self._runtime, hosted, lambda: (kind, arguments), encode)
+        answer: tuple[bytes, dict[str, str]] = await call(
+            self._runtime, hosted, lambda: (kind, arguments), encode
+        )
+        return answer
 
     def _session_response(self, hosted: HostedSession, body: bytes, headers: dict[str, str]) -> Response:
         response = Response(
@@ -215,7 +218,7 @@ def validate(model: type[ModelT], data: Any) -> ModelT:
     Raises:
         BodyError: it does not fit.
     """
-    if not isinstance(data, dict):
+    if type(data) is not dict:
         text = "Input should be a valid dictionary or object to extract fields from"
         raise BodyError("model_attributes_type", ["body"], text, data)
     try:
@@ -231,7 +234,7 @@ def _is_deadline(value: Any) -> bool:
 
 def _result_body(result: StepResult[Any]) -> bytes:
     """The published body: reward is a float, `metadata` is always there."""
-    if isinstance(result.reward, int):
+    if result.reward is not None:
         result.reward = float(result.reward)
     body = encode_result(result)[_DATA_BEGINS:-1]
     return body if result.metadata else body[:-1] + b',"metadata":null}'
