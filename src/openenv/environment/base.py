@@ -18,6 +18,7 @@ from abc import ABC
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from openenv._drive import discard
 from openenv.environment.annotations import keep_namespace
 from openenv.environment.episode import EPISODE, NP_RNG, RNG, attached
 from openenv.environment.fields import Field, class_fields, keep_fields, manages_fields, nearest_field
@@ -175,8 +176,7 @@ class Environment(ABC, Generic[ActT, ObsT, StateT]):
 
         observation = step_by_hand(self, args, kwargs)
         if inspect.isawaitable(observation):
-            if inspect.iscoroutine(observation):
-                observation.close()
+            discard(observation)
             raise UsageError(f"{type(self).__name__} is asynchronous here: use step_async")
         return observation
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from openenv._drive import Steps, drive
 from openenv.environment.describe import describe
 
 
@@ -20,20 +21,17 @@ def step_by_hand(env: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
         InvalidActionError: the action does not fit.
         DefinitionError: the class has no actions.
     """
+    return drive(_step(env, args, kwargs))
+
+
+def _step(env: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps[Any]:
     spec = describe(type(env))
     timeout_s = kwargs.pop("timeout_s", None)
     action = spec.validate_action(args[0] if args else kwargs)
     raw = spec.call_step(env, action, timeout_s=timeout_s, extra=kwargs if args else None)
     if inspect.isawaitable(raw):
-        return _later(spec, env, action, raw)
+        raw = yield raw
     seen = spec.transition(env, action, raw)
-    return _observation(seen) if inspect.isawaitable(seen) else seen.observation
-
-
-async def _later(spec: Any, env: Any, action: Any, raw: Any) -> Any:
-    seen = spec.transition(env, action, await raw)
-    return (await seen if inspect.isawaitable(seen) else seen).observation
-
-
-async def _observation(seen: Any) -> Any:
-    return (await seen).observation
+    if inspect.isawaitable(seen):
+        seen = yield seen
+    return seen.observation

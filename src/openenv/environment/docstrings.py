@@ -21,7 +21,7 @@ _GOOGLE_INLINE = re.compile(r"\s*\b(?:Args|Arguments):\s+(?=\S)")
 _PARAMETER_SECTIONS = frozenset({"Args", "Arguments", "Params", "Parameters", "Keyword Args"})
 _NUMPY_RULE = re.compile(r"^-{3,}\s*$")
 _NUMPY_ENTRY = re.compile(r"^(\w+)\s*(?::.*)?$")
-_SPHINX_FIELD = re.compile(r"^:(\w+)(?:\s+[^:\n]*?)??(?:\s+(\w+))?\s*:\s*(.*)$")
+_SPHINX_FIELD = re.compile(r"^:(\w+)([^:\n]*):(.*)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,9 @@ def _sphinx(text: str, names: Sequence[str]) -> tuple[str, dict[str, str]]:
     for line in lines[start:]:
         entry = _SPHINX_FIELD.match(line)
         if entry:
-            wanted = entry.group(1) == "param" and entry.group(2) in names
-            current = found.setdefault(entry.group(2), []) if wanted else None
+            name = (entry.group(2).split() or [""])[-1]
+            wanted = entry.group(1) == "param" and name in names
+            current = found.setdefault(name, []) if wanted else None
             line = entry.group(3)
         if current is not None:
             current.append(line.strip())

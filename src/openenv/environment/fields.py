@@ -104,15 +104,17 @@ def own_annotations(cls: type) -> dict[str, Any]:
 def keep_fields(cls: type) -> None:
     """Collect the fields a class declares; replace each `hidden()` in its body by its default."""
     annotations = own_annotations(cls)
-    found: dict[str, Field] = {}
-    for name, value in list(vars(cls).items()):
+    body = dict(vars(cls))
+    for name, value in body.items():
         if isinstance(value, _Hidden):
-            found[name] = _hidden_field(cls, name, annotations.get(name, Any), value)
+            annotations.setdefault(name, Any)
+    found: dict[str, Field] = {}
     for name, annotation in annotations.items():
-        if name not in found and _is_field(name, annotation):
-            default = vars(cls).get(name, MISSING)
-            public = not name.startswith("_")
-            found[name] = Field(name, annotation, cls, default, public=public)
+        default = body.get(name, MISSING)
+        if isinstance(default, _Hidden):
+            found[name] = _hidden_field(cls, name, annotation, default)
+        elif _is_field(name, annotation):
+            found[name] = Field(name, annotation, cls, default, public=not name.startswith("_"))
     setattr(cls, FIELDS, found)
 
 

@@ -13,9 +13,13 @@ from pydantic import BaseModel, Field, TypeAdapter, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchemaWarningKind
+from pydantic_core import SchemaError
 
 from openenv.environment.annotations import EMPTY
 from openenv.environment.source import definition_error
+
+UNUSABLE = (PydanticUserError, SchemaError, NameError, TypeError, ValueError)
+"""What pydantic raises for declarations it can make no model of."""
 
 
 class JsonSchemas(GenerateJsonSchema):
@@ -72,7 +76,7 @@ def build_model(name: str, base: type[BaseModel], fields: Mapping[str, Any], whe
         warnings.filterwarnings("ignore", message="Field name .* shadows an attribute")
         try:
             return create_model(name, __base__=base, __module__=_module(where), __doc__=doc or None, **fields)
-        except (PydanticUserError, NameError, TypeError, ValueError) as error:
+        except UNUSABLE as error:
             raise definition_error(
                 where, f"no model can be made of {name}: {error}", "Use types that pydantic can validate"
             ) from error
@@ -113,9 +117,13 @@ def _dataclass_default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _typed_dict_fields(annotation: Any) -> dict[str, Any]:
-    hints = typing.get_type_hints(annotation)
-    required = annotation.__required_keys__
-    return {name: (hint, ...) if name in required else (hint | None, None) for name, hint in hints.items()}
+    marks = {n: get_origin(h) for n, h in typing.get_type_hints(annotation, include_extras=True).items()}
+    fields: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(annotation).items():
+        # Under `from __future__ import annotations` the class itself does not see the marks.
+        optional = marks[name] is typing.NotRequired or name not in annotation.__required_keys__
+        fields[name] = (hint | None, None) if optional else (hint, ...)
+    return fields
 
 
 def is_missing(annotation: Any) -> bool:

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Awaitable
 from typing import Any
 
+from openenv._drive import Steps, drive
 from openenv.environment.episode import ATTACHED
 from openenv.environment.observations import Transition, number
 from openenv.rubrics import Rubric, score_components
@@ -45,11 +46,11 @@ class Scoring:
             return self.transform(env, seen)
         score = rubric(action, seen.observation)
         if inspect.isawaitable(score):
-            return self._later(env, rubric, score, seen)
+            return drive(self._later(env, rubric, score, seen))
         return self._scored(env, rubric, score, seen)
 
-    async def _later(self, env: Any, rubric: Any, score: Awaitable[Any], seen: Transition) -> Transition:
-        return self._scored(env, rubric, await score, seen)
+    def _later(self, env: Any, rubric: Any, score: Awaitable[Any], seen: Transition) -> Steps[Transition]:
+        return self._scored(env, rubric, (yield score), seen)
 
     def _scored(self, env: Any, rubric: Any, score: Any, seen: Transition) -> Transition:
         reward = number(self._cls, score)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast, overload
 
-from pydantic import PydanticUserError, TypeAdapter
+from pydantic import TypeAdapter
 
 from openenv.environment.annotations import (
     EMPTY,
@@ -29,7 +29,7 @@ from openenv.environment.annotations import (
     without_outcome,
 )
 from openenv.environment.docstrings import parse_docstring
-from openenv.environment.models import JsonSchemas, is_missing, value_fields
+from openenv.environment.models import UNUSABLE, JsonSchemas, is_missing, value_fields
 from openenv.environment.schemas import compact
 from openenv.environment.source import definition_error
 from openenv.protocol.mcp_types import (
@@ -211,7 +211,7 @@ def _arguments(
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(cast(Any, call))
         return adapter
-    except (PydanticUserError, NameError, TypeError) as error:
+    except UNUSABLE as error:
         raise definition_error(
             function,
             f"{cls.__name__}: no schema can be made of the tool {name!r}: {error}",
@@ -244,7 +244,7 @@ def _value_schema(promised: Any) -> dict[str, Any] | None:
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(promised)
         return compact(adapter.json_schema(schema_generator=JsonSchemas, mode="serialization"))
-    except PydanticUserError:
+    except UNUSABLE:
         fields = value_fields(strip_annotated(promised))
         return None if fields is None else {"type": "object"}
 
