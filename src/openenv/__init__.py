@@ -9,27 +9,14 @@ An author writes an `Environment`; anyone uses it through `make` (in process, or
         observation = env.reset(seed=1)
         observation, reward, done, info = env.step(env.action_space.sample())
 
-Importing this package loads what authors write against and nothing else; clients, servers and the
-catalogue are imported when they are first used.
+Importing this package loads nothing else: every name is imported when it is first used, so that a command
+line that prints its help and a client that knows no pydantic model pay for neither.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
-
-from openenv.environment import Environment, action, hidden
-from openenv.errors import NotAvailableError, OpenEnvError, SessionLost
-from openenv.tools import tool
-from openenv.types import (
-    Action,
-    EpisodeStatus,
-    Observation,
-    Outcome,
-    State,
-    StepOutcome,
-    StepResult,
-)
 
 if TYPE_CHECKING:
     from openenv import cli, core
@@ -44,8 +31,20 @@ if TYPE_CHECKING:
         SyncEnvClient,
         connect,
     )
+    from openenv.environment import Environment, action, hidden
+    from openenv.errors import OpenEnvError, SessionLost
     from openenv.rubrics import Rubric
     from openenv.tasks import Task, TaskSet
+    from openenv.tools import tool
+    from openenv.types import (
+        Action,
+        EpisodeStatus,
+        Observation,
+        Outcome,
+        State,
+        StepOutcome,
+        StepResult,
+    )
 
     __version__: str
 
@@ -81,18 +80,31 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Action": "openenv.types",
     "AsyncEnv": "openenv.client",
     "Env": "openenv.client",
     "EnvClient": "openenv.client",
+    "Environment": "openenv.environment",
+    "EpisodeStatus": "openenv.types",
     "GenericAction": "openenv.client",
     "GenericEnvClient": "openenv.client",
     "MCPToolClient": "openenv.client",
+    "Observation": "openenv.types",
+    "OpenEnvError": "openenv.errors",
+    "Outcome": "openenv.types",
     "Rubric": "openenv.rubrics",
+    "SessionLost": "openenv.errors",
+    "State": "openenv.types",
+    "StepOutcome": "openenv.types",
+    "StepResult": "openenv.types",
     "SyncEnvClient": "openenv.client",
     "Task": "openenv.tasks",
     "TaskSet": "openenv.tasks",
+    "action": "openenv.environment",
     "connect": "openenv.client",
+    "hidden": "openenv.environment",
     "make": "openenv.catalog",
+    "tool": "openenv.tools",
 }
 _MODULES = frozenset({"cli", "core"})
 
@@ -101,10 +113,13 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return _load_package_version()
     if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+        value = globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)
+        return value
     if name in _MODULES:
         return importlib.import_module(f"openenv.{name}")
     if name in ("AutoEnv", "AutoAction"):
+        from openenv.errors import NotAvailableError
+
         raise NotAvailableError(
             f"openenv.{name} is not there yet: name the environment's own client class, or use "
             "openenv.make(TARGET) or openenv.connect(URL)"
