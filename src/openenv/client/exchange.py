@@ -282,7 +282,7 @@ class Exchange:
         if self.extended and reply.type == "notify":
             return None
         ticket = self._pop(reply)
-        if reply.type != _ANSWERS[ticket.call] and reply.type != "error":
+        if reply.type != _ANSWERS.get(ticket.call, reply.type) and reply.type != "error":
             raise ProtocolError(f"a reply of type {reply.type!r} to {ticket.call!r}")
         if reply.type == "observation" and not isinstance(reply.data, dict):
             raise ProtocolError("an observation reply without data")

@@ -126,6 +126,16 @@ class EpisodeLedger:
         self.episode = self.seed = None
         self.step = 0
 
+    def inherit(self, other: EpisodeLedger, why: str) -> None:
+        """Take over, as lost, the episode of a ledger whose connection cannot be used any more."""
+        self.session, self.episode, self.seed, self.step = (
+            other.session,
+            other.episode,
+            other.seed,
+            other.step,
+        )
+        self.lose(other._trouble if other.standing is Standing.LOST else why)
+
     def closed(self) -> None:
         """Note that the user closed the client."""
         self.standing = Standing.CLOSED

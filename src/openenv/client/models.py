@@ -107,7 +107,8 @@ class _Builder:
             root: Any = RootModel[self._type(schema, name, 0)]  # type: ignore[misc]
             model = create_model(name, __base__=root, __module__=__name__)
         if self._recursive:
-            for known in (*self._models.values(), model):
+            made: list[type[BaseModel]] = [*self._models.values(), model]
+            for known in made:
                 known.model_rebuild(force=True, _types_namespace=self._models)
         return model
 
