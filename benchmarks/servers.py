@@ -52,14 +52,14 @@ def published(python: str) -> Kind:
 
 def ours() -> list[Kind]:
     """Our server in every form that the table names."""
-    serve = (TARGET, "--port", "0", "--max-sessions", "{sessions}", "--log-level", "warning")
+    serve = (TARGET, "--port", "0", "--max-sessions", "{sessions}")
     plain = (sys.executable, "-c", _WITHOUT_FAST, "serve", *serve)
     fast = (sys.executable, "-m", "openenv.cli", "serve", *serve)
     return [
         Kind("serve", "openenv serve", True, plain),
         Kind("serve_fast", "openenv serve, extra fast", True, fast),
-        Kind("serve_thread", "openenv serve --host-kind thread", True, (*plain, "--env-host", "thread")),
-        Kind("serve_inline", "openenv serve --host-kind inline", True, (*plain, "--env-host", "inline")),
+        Kind("serve_thread", "openenv serve --execution thread", True, (*plain, "--execution", "thread")),
+        Kind("serve_inline", "openenv serve --execution inline", True, (*plain, "--execution", "inline")),
         Kind(
             "stock",
             "create_app under stock uvicorn",
