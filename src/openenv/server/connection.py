@@ -166,6 +166,7 @@ class DoorConnection(asyncio.Protocol):
             selected is not None,
             self._writer.send_text,
             self.close,
+            self._peer(),
         )
         self._has_door = True
         self._opening = self._start(self._open())
@@ -311,23 +312,24 @@ class DoorConnection(asyncio.Protocol):
             self._timer.cancel()
         self._timer = self._loop.call_later(seconds, action)
 
-    def _await_ping(self) -> None:
+    def _await_ping(self, since_s: float = 0.0) -> None:
+        """Set the timer of the next ping, when the last one was so long ago."""
         if self._settings.ping_interval_s is not None:
-            self._set_timer(self._settings.ping_interval_s, self._ping)
+            self._set_timer(max(self._settings.ping_interval_s - since_s, 0.0), self._ping)
 
     def _ping(self) -> None:
         self._heard = False
-        unread = self._writer.look()
-        if not unread:
+        unread = self._writer.unacknowledged()
+        if not self._writer.buffered:  # else it would only queue up behind what is not taken either
             self._writer.write(ws.ping_frame())
         self._set_timer(self._settings.ping_timeout_s, lambda: self._check_life(unread))
 
     def _check_life(self, unread: int) -> None:
         """Whether the peer showed a sign of life since the ping: bytes sent, or bytes taken."""
-        left = self._writer.look()
-        held_back = self._paused and not left  # we do not read: no sign can reach us
+        left = self._writer.unacknowledged()
+        held_back = self._paused and not self._writer.buffered  # we do not read: no sign can reach us
         if self._heard or left < unread or held_back:
-            self._await_ping()
+            self._await_ping(since_s=self._settings.ping_timeout_s)
             return
         self._abandon("the peer did not answer a ping")
 

@@ -12,8 +12,10 @@ the transport closes it only after telling us so.
 
 from __future__ import annotations
 
+import array
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Callable
 
@@ -75,7 +77,7 @@ class FrameWriter:
         self._on_change = on_change
         self._on_broken = on_broken
         self._direct = os.name == "posix" and sock is not None and not encrypted
-        self._fd: int = sock.fileno() if self._direct else -1
+        self._fd: int = sock.fileno() if sock is not None else -1
         if self._direct:
             # The transport then says when its last byte is gone, not when a low-water mark is reached.
             transport.set_write_buffer_limits(high=0)
@@ -95,11 +97,14 @@ class FrameWriter:
         """Bytes that the peer has not taken, as far as known."""
         return self._spilled + self._handed
 
-    def look(self) -> int:
-        """Bytes that the peer has not taken, counted now. On the loop's thread only."""
+    def unacknowledged(self) -> int:
+        """Bytes that the peer's machine has not taken, counted now. On the loop's thread only.
+
+        This includes the kernel's queue where it tells us: a peer that reads slowly is seen to read.
+        """
         with self._lock:
             self._handed = self._transport.get_write_buffer_size()
-            return self._spilled + self._handed
+            return self._spilled + self._handed + _queued_by_kernel(self._fd)
 
     def send_text(self, payload: bytes) -> None:
         """Send one text message; from any thread."""
@@ -243,3 +248,25 @@ class FrameWriter:
         elif self._handed == 0:
             self._scheduled = False
             self._clear = not self._ended and self._fd >= 0
+
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
+    def _queued_by_kernel(descriptor: int) -> int:
+        """Bytes in a socket's send queue that the peer's machine has not acknowledged."""
+        if descriptor < 0:
+            return 0
+        answer = array.array("i", [0])
+        try:
+            fcntl.ioctl(descriptor, termios.TIOCOUTQ, answer)
+        except OSError:  # Not a kind of socket that knows.
+            return 0
+        return answer[0]
+
+else:
+
+    def _queued_by_kernel(descriptor: int) -> int:
+        """Unknown on this platform."""
+        return 0
