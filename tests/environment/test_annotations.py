@@ -68,9 +68,9 @@ def test_generic_arguments_absent():
         (Outcome, Any),
         (str | Outcome[str], str),
         (str | Outcome, str),
-        (Union[int, Outcome[str]], int | str),
+        (Union[int, Outcome[str]], int | str),  # noqa: UP007 - the old spelling is the point
         (Outcome[int] | Outcome[str], int | str),
-        (Optional[Outcome[int]], int | None),
+        (Optional[Outcome[int]], int | None),  # noqa: UP045
         (Outcome[int | str], int | str),
         (Annotated[Outcome[int], "x"], Annotated[int, "x"]),
         (EMPTY, EMPTY),

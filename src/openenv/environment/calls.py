@@ -48,10 +48,12 @@ class Accepted:
 
     Attributes:
         names: the declared ones.
+        needed: those of them without a default.
         everything: whether it takes ``**kwargs``.
     """
 
     names: frozenset[str]
+    needed: frozenset[str]
     everything: bool
 
     def pick(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,9 +66,11 @@ class Accepted:
 def accepted(cls: type, method: str) -> Accepted:
     """Read the signature of a method."""
     parameters = own_parameters(cls, method)
+    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     return Accepted(
-        frozenset(p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)),
-        any(p.kind is p.VAR_KEYWORD for p in parameters),
+        names=frozenset(p.name for p in named),
+        needed=frozenset(p.name for p in named if p.default is p.empty),
+        everything=any(p.kind is p.VAR_KEYWORD for p in parameters),
     )
 
 
@@ -162,10 +166,11 @@ def reset_plan(cls: type, *, validated: bool) -> ResetPlan:
         if check is not None:
             valid = checked(check, dict(options), "reset option")
             arguments.update((name, getattr(valid, name)) for name in names)
-        if seed is not None and (takes.everything or "seed" in takes.names):
-            arguments["seed"] = seed
-        if episode_id is not None and (takes.everything or "episode_id" in takes.names):
-            arguments["episode_id"] = episode_id
+        for name, value in (("seed", seed), ("episode_id", episode_id)):
+            if value is not None and (takes.everything or name in takes.names):
+                arguments[name] = value
+            elif name in takes.needed:
+                arguments.setdefault(name, None)
         return getattr(env, method)(**arguments)
 
     return ResetPlan(reset, model, cls)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import typing
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, Field, TypeAdapter, create_model
 from pydantic.errors import PydanticUserError
@@ -101,13 +102,31 @@ def parameter_fields(
 def value_fields(annotation: Any) -> dict[str, Any] | None:
     """Return the fields of a dataclass, model or TypedDict; None for any other type."""
     if is_model(annotation):
-        return {name: (info.annotation, info) for name, info in annotation.model_fields.items()}
+        return {name: (info.annotation, _own_name(info)) for name, info in annotation.model_fields.items()}
     if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-        hints = typing.get_type_hints(annotation, include_extras=True)
+        hints = _hints(annotation)
         return {f.name: (hints[f.name], _dataclass_default(f)) for f in dataclasses.fields(annotation)}
     if hasattr(annotation, "__required_keys__"):
         return _typed_dict_fields(annotation)
     return None
+
+
+def _own_name(info: FieldInfo) -> FieldInfo:
+    """Return a field without aliases: values are read off the author's object by attribute name."""
+    info = copy.copy(info)
+    info.alias = info.validation_alias = info.serialization_alias = None
+    return info
+
+
+def _hints(annotation: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(annotation, include_extras=True)
+    except NameError as error:
+        raise definition_error(
+            annotation,
+            f"the annotations of {annotation.__name__} cannot be evaluated ({error})",
+            "Import the names at run time, or define the class at the top of its module",
+        ) from error
 
 
 def _dataclass_default(field: dataclasses.Field[Any]) -> Any:
@@ -117,12 +136,12 @@ def _dataclass_default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _typed_dict_fields(annotation: Any) -> dict[str, Any]:
-    marks = {n: get_origin(h) for n, h in typing.get_type_hints(annotation, include_extras=True).items()}
     fields: dict[str, Any] = {}
-    for name, hint in typing.get_type_hints(annotation).items():
+    for name, hint in _hints(annotation).items():
         # Under `from __future__ import annotations` the class itself does not see the marks.
-        optional = marks[name] is typing.NotRequired or name not in annotation.__required_keys__
-        fields[name] = (hint | None, None) if optional else (hint, ...)
+        optional = get_origin(hint) is typing.NotRequired or name not in annotation.__required_keys__
+        inner = get_args(hint)[0] if get_origin(hint) in (typing.NotRequired, typing.Required) else hint
+        fields[name] = (inner | None, None) if optional else (inner, ...)
     return fields
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from openenv._drive import Steps, drive
 from openenv.environment.episode import ATTACHED
 from openenv.environment.observations import Transition, number
+from openenv.protocol.mcp_types import ListToolsObservation
 from openenv.rubrics import Rubric, score_components
 from openenv.types import StepOutcome
 
@@ -42,7 +43,7 @@ class Scoring:
     def step(self, env: Any, action: Any, seen: Transition) -> Transition | Awaitable[Transition]:
         """Score a step, then transform its observation."""
         rubric = getattr(env, "rubric", None) if self._rubric else None
-        if rubric is None or seen.reward is not None or seen.outcome is StepOutcome.INVALID_ACTION:
+        if rubric is None or seen.reward is not None or not _counts(seen):
             return self.transform(env, seen)
         score = rubric(action, seen.observation)
         if inspect.isawaitable(score):
@@ -80,3 +81,9 @@ class Scoring:
         if not seen.done:
             seen.terminated = seen.truncated = False
         return seen
+
+
+def _counts(seen: Transition) -> bool:
+    """Whether a step did anything that can be scored: a refused call did not, nor does listing tools."""
+    refused = seen.outcome is StepOutcome.INVALID_ACTION
+    return not (refused or isinstance(seen.observation, ListToolsObservation))
