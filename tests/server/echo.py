@@ -134,6 +134,7 @@ class EchoRuntime:
         extended: bool,
         send: Send,
         close: CloseConnection,
+        client: str | None,
     ) -> EchoDoor:
         door = EchoDoor(parse_qs(query, keep_blank_values=True), extended, send, close)
         self.doors.append(door)
@@ -187,22 +188,38 @@ class RawClient:
         receive_buffer: int | None = None,
         timeout: float = 10.0,
     ) -> None:
-        if url.startswith("unix:"):
-            self.socket: socket.socket = socket.socket(socket.AF_UNIX)
-            self.socket.connect(url.removeprefix("unix:"))
-            host = "localhost"
-        else:
-            host, _, port = url.partition("://")[2].rpartition(":")
-            self.socket = socket.socket()
-            if receive_buffer is not None:
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-            self.socket.connect((host, int(port)))
-        if tls is not None:
-            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
-        self.socket.settimeout(timeout)
         self.frames = Frames("client")
         self._events: list[Event] = []
-        data, key = handshake.client_handshake(host, path, headers or {}, subprotocols)
+        self.socket, host = self._connect(url, receive_buffer)
+        try:
+            if tls is not None:
+                self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
+            self.socket.settimeout(timeout)
+            self.subprotocol = self._shake_hands(host, path, headers or {}, subprotocols)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _connect(self, url: str, receive_buffer: int | None) -> tuple[socket.socket, str]:
+        if url.startswith("unix:"):
+            sock, host, address = socket.socket(socket.AF_UNIX), "localhost", url.removeprefix("unix:")
+        else:
+            sock = socket.socket()
+            host, _, port = url.partition("://")[2].rpartition(":")
+            address = (host, int(port))  # type: ignore[assignment]
+        if receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        try:
+            sock.connect(address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock, host
+
+    def _shake_hands(
+        self, host: str, path: str, headers: dict[str, str], subprotocols: tuple[str, ...]
+    ) -> str | None:
+        data, key = handshake.client_handshake(host, path, headers, subprotocols)
         self.socket.sendall(data)
         head = b""
         while handshake.HEAD_END not in head:
@@ -212,10 +229,9 @@ class RawClient:
         if response.status != 101:
             while more := self.socket.recv(65536):
                 rest += more
-            self.socket.close()
             raise Refused(response, rest)
-        self.subprotocol = handshake.check_response(response, key, subprotocols)
         self._events += self.frames.feed(rest)
+        return handshake.check_response(response, key, subprotocols)
 
     def _read(self) -> bytes:
         data = self.socket.recv(1 << 20)

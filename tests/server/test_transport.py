@@ -287,11 +287,11 @@ def test_tls(loop_and_http: dict[str, Any], path: str) -> None:
 def test_a_slow_reader_over_tls_is_held_back(loop_and_http: dict[str, Any]) -> None:
     trust = ssl.create_default_context(cafile=str(CERTIFICATE))
     with serving(loop_and_http, 16 << 20, ssl_certfile=str(CERTIFICATE)) as (url, runtime):
-        with RawClient(url, "/ws?threaded", tls=trust, receive_buffer=4096) as client:
-            client.text(*[b"big 300000"] * 160)
+        with RawClient(url, "/ws?threaded", tls=trust, receive_buffer=65536) as client:
+            client.text(*[b"big 300000"] * 300)
             time.sleep(0.3)
-            assert len(door_of(runtime).received) < 120
-            assert [len(client.reply()) for _ in range(160)] == [300_000] * 160
+            assert len(door_of(runtime).received) < 200
+            assert [len(client.reply()) for _ in range(300)] == [300_000] * 300
 
 
 @pytest.mark.parametrize("path", ["/ws", "/ws?threaded", "/own"])

@@ -12,6 +12,7 @@ from openenv.errors import UsageError
 
 BACKLOG = 2048
 _LISTEN = "0A"
+_LAST_PORT = 65535
 
 
 def listen_tcp(host: str, port: int) -> socket.socket:
@@ -24,6 +25,8 @@ def listen_tcp(host: str, port: int) -> socket.socket:
     Raises:
         UsageError: the port is in use, may not be bound, or the host is not this machine's.
     """
+    if not 0 <= port <= _LAST_PORT:
+        raise UsageError(f"There is no port {port}: ports go from 0 to {_LAST_PORT}.")
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError):
@@ -39,9 +42,6 @@ def listen_tcp(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         raise UsageError(_complaint(host, port, error)) from None
-    except OverflowError:
-        sock.close()
-        raise UsageError(f"There is no port {port}: ports go from 0 to 65535.") from None
     return sock
 
 
