@@ -1,0 +1,1 @@
+"""Foreign frameworks: one module each, imported only by who uses it."""
