@@ -21,9 +21,9 @@ from openenv.protocol import websocket as ws
 from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL
 from openenv.protocol.plain import encode_error
 from openenv.server.contract import MAX_PENDING, MAX_UNREAD_BYTES, Door, DoorRuntime
+from openenv.server.scope import Scope, client_of, headers_of, path_of, query_of
 from openenv.server.security import Rejection
 
-Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 AsgiSend = Callable[[Message], Awaitable[None]]
@@ -42,16 +42,17 @@ async def websocket_endpoint(runtime: DoorRuntime, scope: Scope, receive: Receiv
     """
     if (await receive())["type"] != "websocket.connect":
         return
-    path, query = _path(scope), scope.get("query_string", b"").decode("latin-1")
-    headers, client = _headers(scope), scope.get("client")
-    rejection = runtime.authorize("WEBSOCKET", path, headers, query, client[0] if client else None)
+    path, query, headers = path_of(scope), query_of(scope), headers_of(scope)
+    peer = client_of(scope)
+    client = peer[0] if peer else None
+    rejection = runtime.authorize("WEBSOCKET", path, headers, query, client)
     if rejection is not None:
         await _refuse(scope, send, rejection)
         return
     extended = EXTENDED_SUBPROTOCOL in scope.get("subprotocols", ())
     await send({"type": "websocket.accept", "subprotocol": EXTENDED_SUBPROTOCOL if extended else None})
     outbox = _Outbox(send, 2 * runtime.max_frame_bytes)
-    door = runtime.open_door(path, query, headers, extended, outbox.send_text, outbox.close)
+    door = runtime.open_door(path, query, headers, extended, outbox.send_text, outbox.close, client)
     connection = _Connection(door, outbox, receive, runtime.max_frame_bytes)
     tasks = {asyncio.create_task(work) for work in (connection.open(), connection.read(), outbox.pump())}
     try:
@@ -81,22 +82,6 @@ async def _refuse(scope: Scope, send: AsgiSend, rejection: Rejection) -> None:
     headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "websocket.http.response.start", "status": rejection.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": body})
-
-
-def _path(scope: Scope) -> str:
-    """The path below the application's root."""
-    path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
-    return path[len(root) :] if root and path.startswith(root + "/") else path
-
-
-def _headers(scope: Scope) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in scope.get("headers", ()):
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        if name in headers:
-            value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
-        headers[name] = value
-    return headers
 
 
 class _Connection:

@@ -145,9 +145,8 @@ class DoorConnection(asyncio.Protocol):
 
     def begin(self, request: RequestHead) -> None:
         """Answer the handshake and open the door."""
-        rejection = self._runtime.authorize(
-            request.method, request.path, request.headers, request.query, self._peer()
-        )
+        peer = self._peer()
+        rejection = self._runtime.authorize("WEBSOCKET", request.path, request.headers, request.query, peer)
         if rejection is not None:
             self._refuse(rejection.status, rejection.detail, rejection.headers)
             return
@@ -166,7 +165,7 @@ class DoorConnection(asyncio.Protocol):
             selected is not None,
             self._writer.send_text,
             self.close,
-            self._peer(),
+            peer,
         )
         self._has_door = True
         self._opening = self._start(self._open())

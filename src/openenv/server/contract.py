@@ -71,6 +71,13 @@ class DoorRuntime(Protocol):
         """Why this request is refused, or None. Headers have lower-case names; `client` is an address."""
 
     def open_door(
-        self, path: str, query: str, headers: Mapping[str, str], extended: bool, send: Send, close: Close
+        self,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        extended: bool,
+        send: Send,
+        close: Close,
+        client: str | None,
     ) -> Door:
-        """A door for an accepted connection to one of `websocket_paths`."""
+        """A door for an accepted connection to one of `websocket_paths`; `client` is the peer's address."""
