@@ -88,6 +88,34 @@ def test_no_parameters():
         do(Clock, {"x": 1})
 
 
+def test_names_that_pydantic_has_too():
+    class Clash(Environment):
+        def step(self, json: str, schema: int, model_name: str = "", dict: bool = True) -> str:
+            return f"{json} {schema} {model_name} {dict}"
+
+    assert do(Clash, {"json": "a", "schema": 1, "model_name": "m"}).result == "a 1 m True"
+
+
+def test_names_that_pydantic_keeps_for_itself():
+    class Clash(Environment):
+        def step(self, model_dump: str) -> str:
+            return model_dump
+
+    with pytest.raises(DefinitionError, match="'model_dump' conflicts"):
+        describe(Clash)
+
+
+def test_defaults_without_a_json_form():
+    missing = object()
+
+    class Odd(Environment):
+        def step(self, x: Any = missing) -> bool:
+            return x is missing
+
+    assert do(Odd, {}).result is True
+    assert describe(Odd).action_schema()["properties"]["x"] == {"title": "X"}
+
+
 def test_extra_arguments_reach_kwargs_only():
     class Open(Environment):
         def step(self, x: int, **more: Any) -> dict[str, Any]:
@@ -320,11 +348,18 @@ def test_tool_family(kind, data, expected):
     assert type(action_contract(kind).validate(data)) is expected
 
 
-@pytest.mark.parametrize("kind", [CallToolAction, Own, CallToolAction | ListToolsAction])
+@pytest.mark.parametrize("kind", [CallToolAction, Own])
 @pytest.mark.parametrize("data", [{}, {**CALL, "arguments": 5}, {"type": "x"}, {**LIST, "x": 1}, 5, None])
 def test_tool_family_refuses(kind, data):
     with pytest.raises(ValueError, match="validation error"):
         action_contract(kind).validate(data)
+
+
+def test_a_union_lists_tools_only_if_it_says_so():
+    contract = action_contract(Walk | CallToolAction)
+    assert isinstance(contract.validate(CALL), CallToolAction)
+    with pytest.raises(ValueError, match="list_tools"):
+        contract.validate(LIST)
 
 
 def test_an_ordinary_model_is_not_taken_for_a_tool_call():

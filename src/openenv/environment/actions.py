@@ -12,15 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, overload
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from openenv.environment.annotations import (
-    method_hints,
-    own_parameters,
-    strip_annotated,
-    union_members,
-    union_of,
-)
+from openenv.environment.annotations import method_hints, own_parameters, union_members, union_of
 from openenv.environment.docstrings import parse_docstring
 from openenv.environment.models import build_model, is_model, parameter_fields, schema_of
 from openenv.environment.source import definition_error
@@ -190,12 +184,11 @@ def _camel(name: str) -> str:
 def action_contract(kind: Any) -> ActionContract:
     """Return the contract of an action type: a model class or a union of them.
 
-    The published special case is kept: where the type is `Action` or of the tool family, ``type`` says
+    The published special case is kept: where the type is `Action` or one of the tool family, ``type`` says
     whether tools are listed or one is called.
     """
-    members = union_members(strip_annotated(kind))
-    if any(is_model(m) and (m is Action or issubclass(m, CallToolAction | ListToolsAction)) for m in members):
-        return ActionContract(kind, _tool_aware(kind, members))
+    if is_model(kind) and (kind is Action or issubclass(kind, CallToolAction | ListToolsAction)):
+        return ActionContract(kind, _tool_aware(kind))
     return ActionContract(kind, _validator(kind))
 
 
@@ -224,34 +217,23 @@ def _tags(member: Any) -> tuple[Any, ...]:
     return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
-def _tool_aware(kind: Any, members: tuple[Any, ...]) -> Callable[[Any], Any]:
-    validate = _validator(kind)
-    if CallToolAction in members and ListToolsAction in members:
-        own_calls: Callable[[Any], Any] | None = None
-    else:
-        own_calls = validate if any(_is_own_call(member) for member in members) else None
-    list_tools = _validator(ListToolsAction)
-    call_tool = _validator(CallToolAction)
+def _tool_aware(kind: Any) -> Callable[[Any], Any]:
+    validate, list_tools, call_tool = map(_validator, (kind, ListToolsAction, CallToolAction))
+    own_calls = issubclass(kind, CallToolAction) and kind is not CallToolAction
 
     def choose(value: Any) -> Any:
-        if isinstance(value, BaseModel) and isinstance(value, (CallToolAction, ListToolsAction)):
+        if isinstance(value, (CallToolAction, ListToolsAction)):
             return value
         named = value.get("type") if isinstance(value, dict) else None
-        if own_calls is not None:
+        if own_calls:
             # A package's own subclass decides first: some widen `type` to list tools themselves.
             try:
-                return own_calls(value)
+                return validate(value)
             except ValidationError:
                 if named != "list_tools":
                     raise
         if named == "list_tools":
             return list_tools(value)
-        if named == "call_tool" and own_calls is None:
-            return call_tool(value)
-        return validate(value)
+        return call_tool(value) if named == "call_tool" else validate(value)
 
     return choose
-
-
-def _is_own_call(member: Any) -> bool:
-    return is_model(member) and issubclass(member, CallToolAction) and member is not CallToolAction

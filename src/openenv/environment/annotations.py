@@ -7,6 +7,7 @@ that the class was defined in (kept when the class is made), so classes inside t
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import types
 import typing
@@ -25,13 +26,30 @@ EMPTY: Any = type("Empty", (), {"__repr__": lambda self: "EMPTY"})()
 _MACHINERY = frozenset({"__new__", "__init_subclass__", "__call__", "new_class", "_wrapped_init_subclass"})
 
 
+def raw_annotations(target: Any) -> dict[str, Any]:
+    """Return the annotations of a class body or a function, unevaluated where they are strings."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return annotationlib.get_annotations(target, format=annotationlib.Format.FORWARDREF)
+    return inspect.get_annotations(target)
+
+
 def keep_namespace(cls: type) -> None:
-    """Keep the local names around a class that is being made inside a function."""
+    """Keep those local names that the annotations of a class mention, if it is made inside a function."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_name in _MACHINERY:
         frame = frame.f_back
     if frame.f_locals is not frame.f_globals and frame.f_code.co_name != "<module>":
-        setattr(cls, NAMESPACE, dict(frame.f_locals))
+        local = frame.f_locals
+        setattr(cls, NAMESPACE, {name: local[name] for name in _mentioned(cls) if name in local})
+
+
+def _mentioned(cls: type) -> set[str]:
+    members = (getattr(v, "fget", None) or getattr(v, "__func__", v) for v in vars(cls).values())
+    holders = [cls, *(member for member in members if inspect.isfunction(member))]
+    texts = (str(annotation) for holder in holders for annotation in raw_annotations(holder).values())
+    return set(re.findall(r"[^\W\d]\w*", " ".join(texts)))
 
 
 def method_hints(cls: type, function: Callable[..., Any]) -> dict[str, Any]:
@@ -151,8 +169,3 @@ def strip_annotated(annotation: Any) -> Any:
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     return annotation
-
-
-def allows_outcome(annotation: Any) -> bool:
-    """Whether a return annotation mentions `Outcome`."""
-    return any(m is Outcome or get_origin(m) is Outcome for m in union_members(strip_annotated(annotation)))

@@ -18,12 +18,11 @@ from __future__ import annotations
 
 import copy
 import difflib
-import inspect
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from openenv.environment.annotations import raw_annotations
 from openenv.environment.options import GIVEN
 from openenv.environment.source import definition_error
 
@@ -92,18 +91,9 @@ class Field:
         return self.default_factory() if self.default_factory else copy.deepcopy(self.default)
 
 
-def own_annotations(cls: type) -> dict[str, Any]:
-    """Return the annotations written in the body of a class, unevaluated where they are strings."""
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
-    return inspect.get_annotations(cls)
-
-
 def keep_fields(cls: type) -> None:
     """Collect the fields a class declares; replace each `hidden()` in its body by its default."""
-    annotations = own_annotations(cls)
+    annotations = raw_annotations(cls)
     body = dict(vars(cls))
     for name, value in body.items():
         if isinstance(value, _Hidden):

@@ -74,12 +74,12 @@ def build_model(name: str, base: type[BaseModel], fields: Mapping[str, Any], whe
     """
     with warnings.catch_warnings():
         # A field may be called like a method of BaseModel (`copy`, `schema`): the author's name wins.
-        warnings.filterwarnings("ignore", message="Field name .* shadows an attribute")
+        warnings.filterwarnings("ignore", message="Field .* (shadows an attribute|has conflict)")
         try:
             return create_model(name, __base__=base, __module__=_module(where), __doc__=doc or None, **fields)
         except UNUSABLE as error:
             raise definition_error(
-                where, f"no model can be made of {name}: {error}", "Use types that pydantic can validate"
+                where, f"no model can be made of {name}: {error}", "Use names and types that pydantic takes"
             ) from error
 
 

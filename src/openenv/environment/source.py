@@ -50,4 +50,4 @@ def definition_error(target: Any, what: str, fix: str) -> DefinitionError:
         what: what is wrong, as a sentence without a full stop.
         fix: what to do about it, as a sentence without a full stop.
     """
-    return DefinitionError(f"{environment_source_location(target)}: {what}. {fix}.")
+    return DefinitionError(f"{environment_source_location(target)}: {what.rstrip('.')}. {fix.rstrip('.')}.")

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from openenv.environment.annotations import evaluate, method_hints
 from openenv.environment.episode import attached
 from openenv.environment.fields import MISSING, Field, class_fields
-from openenv.environment.models import build_model, is_missing, is_model, schema_of
+from openenv.environment.models import build_model, is_missing, is_model
 from openenv.protocol.jsonvalue import to_jsonable
 from openenv.types import State
 
@@ -81,8 +81,3 @@ def state_annotation(cls: type, argument: Any) -> Any:
         if not is_missing(hint) and hint is not Any:
             return hint
     return argument if is_model(argument) else State
-
-
-def state_schema(kind: Any) -> dict[str, Any]:
-    """Return the JSON Schema of a state type."""
-    return schema_of(kind)
