@@ -172,15 +172,19 @@ async def test_blocking_tools_do_not_block_the_loop(env):
     assert all(result.error is None for result in results)
 
 
-async def test_tools_that_use_their_session_keep_it(env):
+async def test_tools_that_use_their_session_have_one(env, fastmcp, server):
+    """They see what they would see of a client that stays connected (FastMCP 4 keeps no state either)."""
+
     async def remember(value):
         action = CallToolAction(tool_name="remember", arguments={"value": value})
         observation = await env.step_async(action)
         assert observation.error is None
         return observation.result["data"]
 
-    assert await remember(1) == {"before": None, "session": True}
-    assert await remember(2) == {"before": 1, "session": True}
+    async with fastmcp.Client(server) as client:
+        expected = [(await client.call_tool("remember", {"value": value})).data for value in (1, 2)]
+    assert [await remember(1), await remember(2)] == expected
+    assert all(answer["session"] for answer in expected)
     await env.close()
 
 

@@ -10,4 +10,4 @@ def test_names_that_are_not_there_yet_say_so(provider):
     with pytest.raises(
         NotAvailableError, match=f"{provider.__name__} is not part of this version.*LocalDocker"
     ):
-        provider(overlay_network="x")
+        provider()

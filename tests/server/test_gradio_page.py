@@ -1,5 +1,6 @@
 """The page with the real library; runs where the extra `gradio` is installed."""
 
+import gc
 from typing import Literal
 
 import pytest
@@ -39,7 +40,7 @@ def own_page(web_manager, action_fields, metadata, is_chat_env, title, quick_sta
     return page
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")  # the library leaves an event loop open
 @pytest.mark.parametrize("options", [{}, {"gradio_builder": own_page}, {"show_default_tab": False}])
 def test_a_page_is_served(options):
     pytest.importorskip("gradio", reason="the extra `gradio` is not installed")
@@ -50,6 +51,8 @@ def test_a_page_is_served(options):
         assert page.status_code == 200
         assert "gradio" in page.text
         assert client.post("/web/reset").json()["done"] is False
+    del app
+    gc.collect()
 
 
 def test_without_the_library(monkeypatch):

@@ -78,7 +78,7 @@ def needs_session(server: Any, tool: Any) -> bool:
     lifespan = getattr(server, "_lifespan", None)
     if lifespan is not None and getattr(lifespan, "__name__", "") != "default_lifespan":
         return True
-    function = getattr(tool, "fn", None)
+    function: Any = getattr(tool, "fn", None)
     code = getattr(function, "__code__", None)
     if code is None:
         return True

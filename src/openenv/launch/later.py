@@ -11,7 +11,7 @@ from openenv.launch.providers import ContainerProvider
 class _Later(ContainerProvider):
     """Says that it is not there when somebody makes one; its name can be imported."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self) -> None:
         self._refuse()
 
     def start_container(
@@ -38,6 +38,9 @@ class _Later(ContainerProvider):
 
 class DockerSwarmProvider(_Later):
     """Replicas of a server in a Docker swarm; not part of this version."""
+
+    def __init__(self, *, auto_init_swarm: bool = True, overlay_network: str | None = None) -> None:
+        self._refuse()
 
 
 class KubernetesProvider(_Later):

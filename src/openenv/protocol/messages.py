@@ -271,7 +271,8 @@ class ServerCapacityStatus(BaseMessage):
     max_sessions: int = Field(ge=1)
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def check_capacity_bounds(self) -> Self:
+        """Refuse more sessions than slots."""
         if self.active_sessions > self.max_sessions:
             raise ValueError(
                 f"active_sessions ({self.active_sessions}) cannot exceed max_sessions ({self.max_sessions})"

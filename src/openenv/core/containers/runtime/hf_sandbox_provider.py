@@ -1,0 +1,5 @@
+"""Not part of this version; importing it says so."""
+
+from openenv.core._later import OTHER_PROVIDERS, refuse
+
+refuse("openenv.core.containers.runtime.hf_sandbox_provider", OTHER_PROVIDERS)

@@ -1,0 +1,8 @@
+"""Projects run by `uv`."""
+
+from openenv.launch import RuntimeProvider, UVProvider
+
+__all__ = [
+    "RuntimeProvider",
+    "UVProvider",
+]

@@ -1,0 +1,7 @@
+"""The base of rubrics."""
+
+from openenv.rubrics import Rubric
+
+__all__ = [
+    "Rubric",
+]
