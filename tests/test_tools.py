@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, BeforeValidator, Field
 from typing_extensions import TypedDict
@@ -24,6 +24,9 @@ from openenv.environment import Environment, describe
 from openenv.errors import DefinitionError, InvalidActionError, SessionLost
 from openenv.tools import RESERVED_TOOL_NAMES, ToolSpec, tool, tool_result
 from openenv.types import Outcome, StepOutcome
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""The machine is shared: examples may take long."""
 
 
 @dataclass
@@ -558,6 +561,7 @@ json_values = st.recursive(
 GIVERS = [giving(annotation, None) for annotation in (..., int, dict, list[Any], None, Any, str | None)]
 
 
+@PATIENT
 @given(st.sampled_from(GIVERS), json_values)
 def test_any_result_can_be_sent(spec, value):
     result = tool_result(spec, value)
@@ -567,6 +571,7 @@ def test_any_result_can_be_sent(spec, value):
     ) or isinstance(value, dict)
 
 
+@PATIENT
 @given(st.dictionaries(st.text(max_size=4), json_values, max_size=4))
 def test_any_arguments_give_an_observation(arguments):
     seen = call("add", arguments)

@@ -6,7 +6,7 @@ import json
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
@@ -15,6 +15,9 @@ from openenv.environment.actions import action_contract
 from openenv.errors import DefinitionError, InvalidActionError
 from openenv.protocol.mcp_types import CallToolAction, ListToolsAction
 from openenv.types import Action, Observation
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""The machine is shared: examples may take long."""
 
 
 class Thermostat(Environment):
@@ -385,6 +388,7 @@ TYPES: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
 names = st.text("abcgh", min_size=1, max_size=3)
 
 
+@PATIENT
 @given(st.dictionaries(names, st.sampled_from(sorted(TYPES)), min_size=1, max_size=4), st.data())
 def test_any_signature_gets_a_schema_that_its_values_fit(parameters, data):
     def step(self: Any, **given: Any) -> dict[str, Any]:

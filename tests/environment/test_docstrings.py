@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openenv.environment.docstrings import parse_docstring
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""The machine is shared: examples may take long."""
 
 
 def documented(text: str | None):
@@ -70,6 +73,7 @@ def test_own_docstring_only():
     assert parse_docstring(Derived).description == ""
 
 
+@PATIENT
 @given(st.text())
 def test_any_text_is_parsed(text):
     parsed = parse_docstring(documented(text), ["a", "b"])

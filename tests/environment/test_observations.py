@@ -8,7 +8,7 @@ from typing import Any, NotRequired
 
 import numpy
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict
@@ -18,6 +18,9 @@ from openenv.environment.observations import number
 from openenv.errors import EnvironmentFailedError
 from openenv.protocol.mcp_types import CallToolObservation, ToolError, ToolErrorType
 from openenv.types import Action, Observation, Outcome, StepOutcome
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""The machine is shared: examples may take long."""
 
 
 class Board(Observation):
@@ -358,6 +361,7 @@ plain = st.recursive(
 )
 
 
+@PATIENT
 @given(plain, st.none() | st.floats(allow_nan=False), st.booleans(), st.booleans())
 def test_outcome_and_observation_never_disagree(value, reward, terminated, truncated):
     result = seen(Any, Outcome(value, reward=reward, terminated=terminated, truncated=truncated))

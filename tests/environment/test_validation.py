@@ -6,7 +6,7 @@ import json
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -14,6 +14,9 @@ from openenv.environment import Environment, describe
 from openenv.environment.validation import brief, checked, refusal
 from openenv.errors import InvalidActionError
 from openenv.types import Action, Observation
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""The machine is shared: examples may take long."""
 
 
 class Shape(Action):
@@ -140,6 +143,7 @@ anything = st.recursive(
 fields = st.sampled_from(["kind", "size", "tags", "name", "metadata", "x", ""])
 
 
+@PATIENT
 @given(anything | st.dictionaries(fields, anything, max_size=5))
 def test_anything_is_an_action_or_an_error_that_can_be_sent(value):
     try:
@@ -153,6 +157,7 @@ def test_anything_is_an_action_or_an_error_that_can_be_sent(value):
     assert all(isinstance(part, str | int) for entry in entries for part in entry["loc"])
 
 
+@PATIENT
 @given(st.text(), st.sampled_from([ValueError, KeyError, RuntimeError, AssertionError, RecursionError]))
 def test_whatever_a_validator_raises_can_be_sent(text, kind):
     def refuse(value: Any) -> Any:
