@@ -198,13 +198,14 @@ def _register_own(app: FastAPI, runtime: ServerRuntime) -> None:
         return Response(runtime.metrics.registry.render(), headers={"Content-Type": CONTENT_TYPE})
 
     async def web(request: Request) -> HTMLResponse:
-        return web_page(runtime, str(request.base_url))
+        here = request.url.replace(path=str(request.scope.get("root_path", "")), query="")
+        return web_page(runtime, str(here))
 
     async def docs() -> HTMLResponse:
         return docs_page(app.openapi())
 
-    async def root(request: Request) -> Response:
-        return RedirectResponse(str(request.base_url) + "web")
+    async def root() -> Response:
+        return RedirectResponse("web")
 
     _yielding(app, "/ready", ready, "GET", summary="Whether a session can be opened", tags=["Health"])
     _yielding(app, "/metrics", metrics, "GET", summary="Metrics for Prometheus", tags=["Health"])

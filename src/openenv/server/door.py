@@ -93,6 +93,7 @@ class SocketDoor:
 
     Attributes:
         on_drained: see `openenv.server.contract.Door`.
+        gone: whether the connection was lost; it can hold no session any more.
         extended: whether the connection speaks the extended protocol.
     """
 
@@ -123,6 +124,7 @@ class SocketDoor:
         self._opening: asyncio.Future[HostedSession] | None = None
         self._session: HostedSession | None = None
         self._ended = False
+        self.gone = False
 
     @property
     def pending(self) -> int:
@@ -199,11 +201,12 @@ class SocketDoor:
 
     async def lost(self) -> None:
         """Give the session back: one opened for this connection is closed, another one detached."""
-        self._ended = True
+        self.gone = self._ended = True
+        released = self.runtime.release(self)
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait({self._opening}, timeout=_LOST_TIMEOUT_S)
-        await asyncio.shield(asyncio.wait_for(self.runtime.release(self), _LOST_TIMEOUT_S))
+        await asyncio.wait({asyncio.wrap_future(released)}, timeout=_LOST_TIMEOUT_S)
 
 
 class PlainMessage(Message):

@@ -12,6 +12,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -59,11 +60,11 @@ class HomeLoop:
         loop = self._ensure()
         if loop is asyncio.get_running_loop():
             return await make()
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_call(make), loop))
+        return await asyncio.wrap_future(self.start(make))
 
-    def start(self, make: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Run a coroutine at home without waiting for it; may be called from any thread."""
-        asyncio.run_coroutine_threadsafe(_call(make), self._ensure())
+    def start(self, make: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Start a coroutine at home, whatever becomes of the caller; may be called from any thread."""
+        return asyncio.run_coroutine_threadsafe(_call(make), self._ensure())
 
     def _ensure(self) -> asyncio.AbstractEventLoop:
         with self._lock:

@@ -69,6 +69,8 @@ class HttpDoor:
             response = problem.response()
         except OpenEnvError as error:
             response = error_response(runtime.presentable(error) or error)
+            if error.session is not None:
+                response.headers["X-OpenEnv-Session"] = error.session
         runtime.metrics.sent.add(len(response.body), "http")
         return response
 

@@ -73,12 +73,17 @@ def read_caller(
         cookie_name: name of the server's cookie.
     """
     session_id, naming = _named(headers, query, cookie_name)
+    peer = client[0] if client else None
+    address = address_of(headers, peer)
+    # Behind a proxy, connections are the proxy's.
+    own = client is not None and address == peer and _is_address(client[0])
+    return Caller(session_id, naming, address, client if own else None)
+
+
+def address_of(headers: Mapping[str, str], peer: str | None) -> str | None:
+    """Where a request comes from, as far as that is known: the peer, or whom a proxy names beside it."""
     forwarded = headers.get("x-forwarded-for") or headers.get("forwarded")
-    address = client[0] if client else None
-    if forwarded:
-        # Behind a proxy, connections and the peer's address are the proxy's.
-        return Caller(session_id, naming, f"{address} for {forwarded}")
-    return Caller(session_id, naming, address, client if client and _is_address(client[0]) else None)
+    return f"{peer} for {forwarded}" if forwarded else peer
 
 
 def _named(headers: Mapping[str, str], query: str, cookie_name: str) -> tuple[str | None, Naming]:

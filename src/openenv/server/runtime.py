@@ -11,6 +11,7 @@ import logging
 import secrets
 import traceback
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +23,12 @@ from openenv.errors import (
     InfrastructureError,
     OpenEnvError,
     SessionCreationError,
+    SessionLost,
 )
 from openenv.server.contract import Close, Send
 from openenv.server.door import GOING_AWAY, SocketDoor
 from openenv.server.home import HomeLoop
-from openenv.server.http_sessions import HttpSessions
+from openenv.server.http_sessions import HttpSessions, address_of
 from openenv.server.logs import log_event, logger, public_text
 from openenv.server.mcp import Dialect, dialect_of
 from openenv.server.mcp_door import McpDoor
@@ -37,6 +39,7 @@ from openenv.server.settings import ServerSettings
 from openenv.session.handle import HostedSession
 from openenv.session.limits import Limits
 from openenv.session.manager import SessionManager
+from openenv.session.phase import Phase
 
 DEFAULT_MAX_SESSIONS = 128
 """Session slots of an environment whose instances share nothing, where nobody says how many."""
@@ -155,13 +158,14 @@ class ServerRuntime:
         client: str | None = None,
     ) -> SocketDoor:
         """A door for an accepted WebSocket connection to one of `websocket_paths`."""
+        address = address_of(headers, client)
         if path.endswith("/mcp"):
-            door: SocketDoor = McpDoor(self, send, close, client=client)
+            door: SocketDoor = McpDoor(self, send, close, client=address)
         else:
             # Where nobody can reset, a tool call does it.
             automatic = self.settings.production
             door = SocketDoor(
-                self, send, close, query=query, client=client, extended=extended, auto_reset=automatic
+                self, send, close, query=query, client=address, extended=extended, auto_reset=automatic
             )
         self._doors.add(door)
         return door
@@ -203,6 +207,9 @@ class ServerRuntime:
 
         async def opening() -> HostedSession:
             hosted = await self._open(owner, auto_reset, client, True)
+            if door.gone:
+                await self.manager.close(hosted.id)
+                raise SessionLost("The connection was lost while its session was being opened")
             self._hold(door, hosted, owned=True)
             return hosted
 
@@ -225,6 +232,8 @@ class ServerRuntime:
             if hosted.attached:
                 text = f"Session {session_id} already has an attached WebSocket"
                 raise SessionCreationError(text, text)
+            if door.gone:
+                raise SessionLost("The connection was lost before it was attached")
             self._hold(door, hosted, owned=False)
             return hosted
 
@@ -234,8 +243,8 @@ class ServerRuntime:
         hosted.attached += 1
         self._holds[door] = _Hold(hosted, owned)
 
-    async def release(self, door: SocketDoor) -> None:
-        """Take back what a socket held."""
+    def release(self, door: SocketDoor) -> Future[None]:
+        """Take back what a socket held, which must say that it is gone; may be called from any thread."""
         self._doors.discard(door)
 
         async def releasing() -> None:
@@ -249,7 +258,7 @@ class ServerRuntime:
                 await self.manager.close(hosted.id)
                 log_event(logger, logging.INFO, "session closed", session=hosted.id[:8], door=door.name)
 
-        await self.home.run(releasing)
+        return self.home.start(releasing)
 
     async def close_session(self, session_id: str) -> bool:
         """Close a session.
@@ -290,10 +299,10 @@ class ServerRuntime:
         Raises:
             OpenEnvError: there is no instance to ask, or it failed to answer.
         """
-        busy = self.manager.sessions()
-        full = self.manager.active >= self.manager.max_sessions
-        if full and busy:
-            return await busy[0].acall("ask", name=name, question=question)
+        alive = [one for one in self.manager.sessions() if one.session.phase is not Phase.NEEDS_RESET]
+        if alive and self.manager.active >= self.manager.max_sessions:
+            idlest = min(alive, key=lambda hosted: hosted.pending)
+            return await idlest.acall("ask", name=name, question=question)
         hosted = await self.open_session("http")
         try:
             return await hosted.acall("ask", name=name, question=question)

@@ -1,0 +1,63 @@
+"""A socket as the doors see one: what they send and how they close is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from types import TracebackType
+from typing import Any, Self
+
+from openenv.environment import describe
+from openenv.server.runtime import ServerRuntime
+from openenv.server.settings import ServerSettings
+
+
+def runtime_of(target: Any, **settings: Any) -> ServerRuntime:
+    return ServerRuntime(describe(target), ServerSettings(**settings))
+
+
+class Wire:
+    """One connection to a runtime's door."""
+
+    def __init__(
+        self,
+        runtime: ServerRuntime,
+        path: str = "/ws",
+        query: str = "",
+        *,
+        extended: bool = False,
+        client: str | None = None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.runtime = runtime
+        self.frames: asyncio.Queue[bytes] = asyncio.Queue()
+        self.closed: asyncio.Future[int] = loop.create_future()
+
+        def send(payload: bytes) -> None:
+            loop.call_soon_threadsafe(self.frames.put_nowait, payload)
+
+        def close(code: int, reason: str) -> None:
+            loop.call_soon_threadsafe(self.closed.set_result, code)
+
+        self.door = runtime.open_door(path, query, {}, extended, send, close, client)
+
+    async def __aenter__(self) -> Self:
+        await self.door.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.door.lost()
+
+    def send(self, message: Any, *, binary: bool = False) -> None:
+        raw = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self.door.receive(raw, binary)
+
+    async def reply(self) -> dict[str, Any]:
+        frame: dict[str, Any] = json.loads(await asyncio.wait_for(self.frames.get(), 10))
+        return frame
+
+    async def ask(self, message: Any, *, binary: bool = False) -> dict[str, Any]:
+        self.send(message, binary=binary)
+        return await self.reply()
