@@ -50,7 +50,7 @@ class Peer:
         return self.request_head
 
     def accept(self, *, extended: bool = False) -> None:
-        key = check_request(self.head())
+        key = check_request(self.request_head or self.head())
         self.extended = extended
         self.link.sendall(accept_response(key, "openenv.2.json" if extended else None))
 
@@ -110,6 +110,11 @@ class Peer:
                 self.observe(request, reward=1.0, done=count >= 100_000, count=count, got=request["data"])
             elif kind == "state":
                 self.send({"type": "state", "data": {"episode_id": "e", "step_count": count}}, request)
+
+    def document(self, value: Any) -> None:
+        """Answer an HTTP request with JSON."""
+        body = json.dumps(value).encode()
+        self.raw(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
 
 
 Script = Callable[[Peer], None]
@@ -187,6 +192,24 @@ def counting_extended(peer: Peer) -> None:
     """An extended, well-behaved server."""
     peer.accept(extended=True)
     peer.counter()
+
+
+def environment(
+    schema: dict[str, Any], play: Script, *, metadata: Any = None, extended: bool = False
+) -> Script:
+    """A server with `/schema` and `/metadata` whose sessions follow `play`."""
+
+    def script(peer: Peer) -> None:
+        path = peer.head().path
+        if path == "/schema":
+            peer.document(schema)
+        elif path == "/metadata":
+            peer.document(metadata)
+        else:
+            peer.accept(extended=extended)
+            play(peer)
+
+    return script
 
 
 def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:

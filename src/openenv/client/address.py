@@ -122,3 +122,23 @@ def request_headers(token: str | None, headers: Mapping[str, str] | None) -> dic
             raise UsageError("A bearer token has no spaces, line breaks or non-ASCII characters")
         result["Authorization"] = f"Bearer {token}"
     return result
+
+
+def websocket_url(base_url: str) -> str:
+    """The WebSocket's URL below a base URL, in the spelling of published clients."""
+    if base_url.startswith("unix:"):
+        return base_url
+    scheme, separator, rest = base_url.partition("://")
+    if not separator:
+        scheme, rest = "ws", base_url
+    return f"{'wss' if _TLS.get(scheme.lower()) else 'ws'}://{rest.rstrip('/')}/ws"
+
+
+def session_in(ws_url: str | None) -> str | None:
+    """The session that the query of a WebSocket's URL attaches to."""
+    query = (ws_url or "").partition("?")[2]
+    if not query:
+        return None
+    from urllib.parse import parse_qs
+
+    return parse_qs(query).get("session_id", [None])[0]

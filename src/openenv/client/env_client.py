@@ -9,16 +9,15 @@ what it leaves out is derived from the types it names.
 from __future__ import annotations
 
 import inspect
-import os
-import sys
 from abc import ABC
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 from openenv.client import typed_results
-from openenv.client.address import request_headers
+from openenv.client.address import request_headers, session_in, websocket_url
 from openenv.client.endpoint import Endpoint
 from openenv.client.ledger import Standing
+from openenv.client.modes import checked_mode, claimed, completed, running_loop
 from openenv.client.provisioning import Bootstrap, run_image, run_space, start, stop
 from openenv.client.remote import AsyncRemoteSession, RemoteSession
 from openenv.errors import OpenEnvError, OrderError, UsageError
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from openenv.client.sync_client import SyncEnvClient
     from openenv.protocol.plain import Reply
 
-MODES = ("simulation", "production")
 _OWN = "openenv.client."
 _HOOKS = (
     "_close_async",
@@ -82,7 +80,7 @@ class EnvClient(ABC, Generic[ActT, ObsT, StateT]):
     ) -> None:
         if base_url is None and provider is None:
             raise ValueError("EnvClient requires either base_url or provider.")
-        self._mode = _checked_mode(mode)
+        self._mode = checked_mode(mode)
         self._connect_timeout = connect_timeout_s
         self._message_timeout = message_timeout_s
         self._max_message_size = int(max_message_size_mb * 1024 * 1024)
@@ -337,7 +335,7 @@ class EnvClient(ABC, Generic[ActT, ObsT, StateT]):
         if isinstance(session, AsyncRemoteSession) and not synchronous and not self._stranded(session):
             return session
         kind = RemoteSession if synchronous else AsyncRemoteSession
-        self._session = fresh = kind(self._endpoint(), session_id=_session_id(self._ws_url), strict=False)
+        self._session = fresh = kind(self._endpoint(), session_id=session_in(self._ws_url), strict=False)
         if session is not None:
             if isinstance(session, AsyncRemoteSession) and session.connection is not None:
                 session.connection.abort()
@@ -347,7 +345,7 @@ class EnvClient(ABC, Generic[ActT, ObsT, StateT]):
 
     @staticmethod
     def _stranded(session: AsyncRemoteSession) -> bool:
-        return session.connection is not None and session.connection.loop is not _running_loop()
+        return session.connection is not None and session.connection.loop is not running_loop()
 
     def _endpoint(self) -> Endpoint:
         if self._ws_url is None:
@@ -365,7 +363,7 @@ class EnvClient(ABC, Generic[ActT, ObsT, StateT]):
 
     def _set_base_url(self, base_url: str) -> None:
         self._base_url = base_url.rstrip("/")
-        self._ws_url = _ws_url(self._base_url)
+        self._ws_url = websocket_url(self._base_url)
 
     def _drop_foreign(self) -> None:
         """Close a connection that a subclass opened: this client speaks over its own."""
@@ -429,16 +427,10 @@ class EnvClient(ABC, Generic[ActT, ObsT, StateT]):
     # Sync or async ----------------------------------------------------------------------------------------
 
     def _claim_execution_mode(self, mode: str) -> None:
-        if self._execution_mode is None:
-            self._execution_mode = mode
-        elif self._execution_mode != mode:
-            raise UsageError(
-                f"EnvClient is already being used in {self._execution_mode} mode. "
-                "Create a separate client instance when mixing sync and async code."
-            )
+        self._execution_mode = claimed(self._execution_mode, mode)
 
     def _dispatch(self, make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        loop = _running_loop()
+        loop = running_loop()
         if self._execution_mode == "sync":
             helper = None if self._sync_client is None else self._sync_client._helper_loop
             return make() if loop is not None and loop is helper else self._run_sync(make)
@@ -468,16 +460,6 @@ class EnvClient(ABC, Generic[ActT, ObsT, StateT]):
         await to_thread(function)
 
 
-def completed(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine that blocks and never waits; return its value."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value
-    coroutine.close()
-    raise UsageError("A synchronous client met code that needs an event loop; use it asynchronously")
-
-
 async def _connected(make: Callable[[], Any]) -> Any:
     """Start a server in a thread and connect to it; a caller who gives up leaves no server behind."""
     import asyncio
@@ -496,37 +478,3 @@ async def _connected(make: Callable[[], Any]) -> Any:
 def _discard(started: Any) -> None:
     if not started.cancelled() and started.exception() is None:
         started.result()._stop_provider()
-
-
-def _running_loop() -> Any:
-    """The event loop that runs in this thread; without asyncio loaded, none does."""
-    running = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
-    return None if running is None else running()
-
-
-def _checked_mode(mode: str | None) -> str:
-    asked = (os.environ.get("OPENENV_CLIENT_MODE", "simulation") if mode is None else mode).lower()
-    if asked not in MODES:
-        raise ValueError(
-            f"Invalid mode: '{asked}'. Must be 'simulation' or 'production'. "
-            "Set via constructor parameter or OPENENV_CLIENT_MODE environment variable."
-        )
-    return asked
-
-
-def _session_id(ws_url: str | None) -> str | None:
-    """The session that the query of a WebSocket's URL attaches to."""
-    query = (ws_url or "").partition("?")[2]
-    if not query:
-        return None
-    from urllib.parse import parse_qs
-
-    return parse_qs(query).get("session_id", [None])[0]
-
-
-def _ws_url(base_url: str) -> str:
-    if base_url.startswith("unix:"):
-        return base_url
-    from openenv.utils import convert_to_ws_url
-
-    return f"{convert_to_ws_url(base_url)}/ws"

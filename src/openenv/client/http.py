@@ -143,9 +143,9 @@ class _Response:
             raise HandshakeError(0, f"an answer of more than {MAX_BODY_BYTES} bytes")
 
     def answer(self) -> Answer:
-        head = parse_response_head(bytes(self._data))
         if self._body_at < 0:
             raise HandshakeError(0, "the server hung up in the middle of its answer")
+        head = parse_response_head(bytes(self._data[: self._body_at]))
         body = bytes(self._data[self._body_at :])
         if self._chunked:
             body = _joined(body)

@@ -186,7 +186,7 @@ class MCPToolClient(MCPClientBase):
         return await self._call_by_rpc(name, arguments)
 
     async def _step_or_begin(self, action: CallToolAction) -> StepResult[Observation]:
-        """Step; where a fresh session wants a reset first, which callers of tools may not know of, do that."""
+        """Step; where a fresh session wants a reset first, which users of tools may not know, do that."""
         try:
             return await self._step_async(action)
         except OrderError:

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import datetime as dt
 import keyword
+import logging
 import re
 import uuid
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar, ForwardRef, Literal, Union
+from typing import Annotated, Any, ClassVar, ForwardRef, Literal, Union, get_origin
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model, model_serializer
 
 from openenv.types import Observation
 
+logger = logging.getLogger("openenv.client")
+
 Extra = Literal["allow", "forbid", "ignore"]
+Schema = dict[str, Any]
 
 _MAX_DEPTH = 64
+
 _FORMATS: dict[str, Any] = {
     "date-time": dt.datetime,
     "date": dt.date,
@@ -78,10 +83,22 @@ def model_from_schema(
         extra: what to do with unknown fields, here and in nested models; as the schema says if absent.
 
     Returns:
-        A model; for a union a `RootModel` over its variants.
+        A model; for a union a `RootModel` over its variants; for a document that makes no sense a model
+        that takes anything.
     """
     title = _class_name(name or str(schema.get("title") or "Model"))
-    return _cached(msgspec.json.encode(schema), title, base, extra)
+    try:
+        return _cached(msgspec.json.encode(schema), title, base, extra)
+    # Boundary: the document is a stranger's, and there is no end to what in it may displease pydantic.
+    except Exception:
+        logger.debug("No model can be made of the schema %s", title, exc_info=True)
+        return _permissive(title, base)
+
+
+@lru_cache(maxsize=256)
+def _permissive(name: str, base: type[BaseModel]) -> type[BaseModel]:
+    holder: Any = type(name, (base,), {"__module__": __name__, "model_config": ConfigDict(extra="allow")})
+    return create_model(name, __base__=holder, __module__=__name__)
 
 
 @lru_cache(maxsize=256)
@@ -92,10 +109,11 @@ def _cached(document: bytes, name: str, base: type[BaseModel], extra: Extra | No
 class _Builder:
     """Builds the models of one document."""
 
-    def __init__(self, document: dict[str, Any], extra: Extra | None) -> None:
+    def __init__(self, document: Schema, extra: Extra | None) -> None:
         self._document = document
         self._extra = extra
         self._models: dict[str, type[BaseModel]] = {}
+        self._keys: dict[str, str] = {}
         self._open: set[str] = set()
         self._recursive = False
 
@@ -112,7 +130,7 @@ class _Builder:
                 known.model_rebuild(force=True, _types_namespace=self._models)
         return model
 
-    def _model(self, schema: dict[str, Any], name: str, base: type[BaseModel], depth: int) -> type[BaseModel]:
+    def _model(self, schema: Schema, name: str, base: type[BaseModel], depth: int) -> type[BaseModel]:
         required = schema.get("required", ())
         fields: dict[str, Any] = {}
         sparse: set[str] = set()
@@ -141,10 +159,10 @@ class _Builder:
             name, __base__=holder, __module__=__name__, __doc__=schema.get("description"), **fields
         )
 
-    def _field(self, part: Any, hint: str, required: bool, depth: int) -> tuple[Any, dict[str, Any]]:
+    def _field(self, schema: Any, hint: str, required: bool, depth: int) -> tuple[Any, dict[str, Any]]:
         """A field's type and the arguments of its `Field`; `absent` marks one that may be left out."""
-        schema = part if isinstance(part, dict) else {}
         kind = self._type(schema, hint, depth)
+        schema = schema if isinstance(schema, dict) else {}
         options: dict[str, Any] = {"description": schema.get("description")}
         if required:
             return kind, options
@@ -165,7 +183,7 @@ class _Builder:
 
     def _type(self, schema: Any, hint: str, depth: int) -> Any:
         """The annotation that a schema stands for."""
-        if not isinstance(schema, dict) or depth > _MAX_DEPTH:
+        if depth > _MAX_DEPTH or not isinstance(schema, dict):
             return Any
         if "$ref" in schema and not _siblings(schema):
             return self._reference(schema["$ref"], depth)
@@ -188,58 +206,66 @@ class _Builder:
             return _constrained(_FORMATS.get(str(schema.get("format")), _SCALARS[kind]), schema)
         return Any
 
-    def _reference(self, reference: Any, depth: int) -> Any:
-        name = str(reference).rpartition("/")[2]
+    def _reference(self, reference: str, depth: int) -> Any:
         target = self._definition(reference)
-        key = _class_name(name)
+        key = self._key(reference)
         if key in self._models:
             return self._models[key]
-        if name in self._open:
+        if key in self._open:
             self._recursive = True
             return ForwardRef(key) if _is_model(target) else Any
-        self._open.add(name)
+        self._open.add(key)
         try:
             if not _is_model(target):
                 return self._type(target, key, depth + 1)
-            self._models[key] = self._model(target, key, BaseModel, depth)
+            self._models[key] = self._model(target, key, BaseModel, depth + 1)
             return self._models[key]
         finally:
-            self._open.discard(name)
+            self._open.discard(key)
 
-    def _union(self, schema: dict[str, Any], variants: list[Any], hint: str, depth: int) -> Any:
+    def _key(self, reference: str) -> str:
+        """The class name for a reference, one of its own for each."""
+        if reference not in self._keys:
+            key = name = _class_name(reference.rpartition("/")[2])
+            while key in self._keys.values():
+                key = f"{name}{len(self._keys)}"
+            self._keys[reference] = key
+        return self._keys[reference]
+
+    def _union(self, schema: Schema, variants: list[Any], hint: str, depth: int) -> Any:
         kinds = [self._type(one, f"{hint}{number}", depth + 1) for number, one in enumerate(variants, 1)]
         union = Union[tuple(kinds)]  # type: ignore[valid-type]  # noqa: UP007
-        discriminator = schema.get("discriminator")
-        tag = discriminator.get("propertyName") if isinstance(discriminator, dict) else None
-        tagged = tag and all(tag in getattr(kind, "model_fields", ()) for kind in kinds)
-        return Annotated[union, Field(discriminator=tag)] if tagged and len(kinds) > 1 else union
+        tag = (schema.get("discriminator") or {}).get("propertyName")
+        if tag and len(kinds) > 1 and all(_is_tagged(kind, tag) for kind in kinds):
+            return Annotated[union, Field(discriminator=tag)]
+        return union
 
-    def _object(self, schema: dict[str, Any], hint: str, depth: int) -> Any:
+    def _object(self, schema: Schema, hint: str, depth: int) -> Any:
         if _is_model(schema):
             return self._model(schema, _class_name(str(schema.get("title") or hint)), BaseModel, depth)
         values = schema.get("additionalProperties")
         return dict[str, self._type(values, hint, depth + 1)] if isinstance(values, dict) else dict[str, Any]  # type: ignore[misc]
 
-    def _array(self, schema: dict[str, Any], hint: str, depth: int) -> Any:
+    def _array(self, schema: Schema, hint: str, depth: int) -> Any:
         parts = schema.get("prefixItems")
         if isinstance(parts, list) and parts and len(parts) == schema.get("maxItems", len(parts)):
             return tuple[tuple(self._type(one, f"{hint}{n}", depth + 1) for n, one in enumerate(parts, 1))]  # type: ignore[misc]
         items = self._type(schema.get("items"), f"{hint}Item", depth + 1)
         return _constrained(list[items], schema)  # type: ignore[valid-type]
 
-    def _definition(self, reference: Any) -> dict[str, Any]:
+    def _definition(self, reference: str) -> Schema:
         node: Any = self._document
-        for part in str(reference).removeprefix("#").strip("/").split("/"):
+        for part in reference.removeprefix("#").strip("/").split("/"):
             node = node.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(node, dict) else None
         return node if isinstance(node, dict) else {}
 
-    def _resolved(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
+    def _resolved(self, schema: Schema, depth: int) -> Schema:
         """The schema with its own `$ref` followed and its `allOf` merged in."""
         result = dict(schema)
         while depth < _MAX_DEPTH and ("$ref" in result or "allOf" in result):
             depth += 1
             parts = [self._definition(result.pop("$ref"))] if "$ref" in result else []
-            parts += [part for part in result.pop("allOf", ()) if isinstance(part, dict)]
+            parts += result.pop("allOf", ())
             for part in parts:
                 merged = {**part, **result}
                 for key in ("properties", "$defs"):
@@ -251,22 +277,26 @@ class _Builder:
         return result
 
 
-def _siblings(schema: dict[str, Any]) -> bool:
+def _siblings(schema: Schema) -> bool:
     """Whether a reference stands beside keywords that change what it means."""
     return bool(schema.keys() - {"$ref", "default", "title", "description", "examples", "deprecated"})
 
 
-def _is_model(schema: dict[str, Any]) -> bool:
-    return isinstance(schema.get("properties"), dict) and bool(schema["properties"])
+def _is_model(schema: Schema) -> bool:
+    return bool(schema.get("properties"))
 
 
-def _variants(schema: dict[str, Any]) -> list[Any]:
-    found = schema.get("anyOf") or schema.get("oneOf")
-    return found if isinstance(found, list) else []
+def _variants(schema: Schema) -> list[Any]:
+    return schema.get("anyOf") or schema.get("oneOf") or []
 
 
-def _extra(schema: dict[str, Any]) -> Extra:
+def _extra(schema: Schema) -> Extra:
     return "forbid" if schema.get("additionalProperties") is False else "allow"
+
+
+def _is_tagged(kind: Any, tag: str) -> bool:
+    field = getattr(kind, "model_fields", {}).get(tag)
+    return field is not None and get_origin(field.annotation) is Literal
 
 
 def _literal(values: Any) -> Any:
@@ -274,7 +304,7 @@ def _literal(values: Any) -> Any:
     return Literal[tuple(values)] if plain and values else Any
 
 
-def _constrained(kind: Any, schema: dict[str, Any]) -> Any:
+def _constrained(kind: Any, schema: Schema) -> Any:
     """The type with the bounds that the schema sets."""
     names = _CONSTRAINTS.get(str(schema.get("type")), {})
     bounds = {ours: schema[theirs] for theirs, ours in names.items() if schema.get(theirs) is not None}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Generic, Self
 
+from openenv.client.modes import running_loop
 from openenv.types import ActT, ObsT, StateT, StepResult
 
 if TYPE_CHECKING:
@@ -101,11 +102,8 @@ class SyncEnvClient(Generic[ActT, ObsT, StateT]):
 
     def _claim(self) -> None:
         client = self._async
-        if client._execution_mode == "async":
-            from openenv.client.env_client import _running_loop
-
-            if _running_loop() is None:
-                client._execution_mode = "sync"  # its event loop has ended
+        if client._execution_mode == "async" and running_loop() is None:
+            client._execution_mode = "sync"  # its event loop has ended
         client._claim_execution_mode("sync")
 
     def _finishing(self, method: Callable[..., Any]) -> Callable[..., Any]:
