@@ -37,7 +37,7 @@ def test_what_why_and_try(capsys: pytest.CaptureFixture[str]) -> None:
     what, why, try_ = err.splitlines()
     assert what == "error: Failed to create environment from Broken"
     assert re.fullmatch(r"  why: ValueError: no board  \(.*test_errors\.py:\d+\)", why)
-    assert try_ == "  try: openenv check TARGET --debug   (shows the traceback)"
+    assert try_ == "  try: the same command with --debug   (shows the traceback)"
 
 
 @pytest.mark.parametrize(

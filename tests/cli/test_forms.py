@@ -201,7 +201,10 @@ TOOLS = {
                 "tool_name": {"const": "say"},
                 "arguments": {
                     "type": "object",
-                    "properties": {"message": {"type": "string"}, "loud": {"type": "boolean", "default": False}},
+                    "properties": {
+                        "message": {"type": "string"},
+                        "loud": {"type": "boolean", "default": False},
+                    },
                     "required": ["message"],
                 },
             },

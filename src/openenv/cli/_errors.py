@@ -14,6 +14,8 @@ from pathlib import Path
 from openenv.cli._output import note, paint, printable
 from openenv.cli.exit_codes import ExitCode, exit_code_for
 
+_TRACEBACK = "the same command with --debug   (shows the traceback)"
+
 _debug = False
 
 
@@ -79,15 +81,16 @@ def next_commands(error: BaseException, code: ExitCode) -> list[str]:
         errors.AuthenticationError: ["--token TOKEN, or export OPENENV_TOKEN=TOKEN"],
         errors.ServerUnreachableError: ["openenv serve TARGET, then use the URL it prints"],
         errors.SessionLost: ["run the command again: the episode is gone and was not continued"],
-        errors.TargetError: ["openenv list", "openenv init NAME"],
-        errors.EnvironmentFactoryError: ["openenv check TARGET --debug   (shows the traceback)"],
-        errors.EnvironmentFailedError: ["openenv check TARGET --debug   (shows the traceback)"],
+        errors.TargetError: [_TRACEBACK] if error.__cause__ else ["openenv list", "openenv init NAME"],
+        errors.DefinitionError: [_TRACEBACK],
+        errors.EnvironmentFactoryError: [_TRACEBACK],
+        errors.EnvironmentFailedError: [_TRACEBACK],
     }
     for kind, commands in advice.items():
         if isinstance(error, kind):
             return commands
     if code is ExitCode.INTERNAL:
-        return ["the same command with --debug, and report what it prints", "openenv doctor"]
+        return [f"{_TRACEBACK}, and report it", "openenv doctor"]
     return []
 
 
@@ -99,7 +102,7 @@ def _causes(error: BaseException) -> list[str]:
         text = f"{type(cause).__name__}: {cause}".rstrip(": ").splitlines()[0]
         place = _place(cause)
         line = f"{text}  ({place})" if place else text
-        if str(cause) and str(cause) != str(error):
+        if str(cause) and str(cause) not in str(error):
             causes.append(line)
         cause = cause.__cause__
     return causes

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -42,6 +43,13 @@ def watched_folder(target: str) -> Path:
             if spec is not None and spec.origin:
                 return Path(spec.origin).parent
     return Path.cwd()
+
+
+def free_port(host: str) -> int:
+    """A port of `host` that is free now."""
+    with socket.create_server((host, 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def snapshot(folder: Path) -> dict[Path, int]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from openenv.cli._errors import debugging
+from openenv.cli._output import note, paint
 from openenv.cli._targets import Target
 
 
@@ -30,7 +33,7 @@ def command(
     target: Target,
     host: Annotated[str, typer.Option("--host", help="Address to bind.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", "-p", help="Port to bind; 0 takes a free one.", min=0)
+        int, typer.Option("--port", "-p", help="Port to bind; 0 takes a free one.", min=0, max=65535)
     ] = 8000,
     uds: Annotated[
         Path | None,
@@ -93,3 +96,53 @@ def command(
     ] = False,
 ) -> None:
     """Serve an environment over WebSocket and HTTP until Ctrl-C."""
+    if reload:
+        _supervise(target, host, port)
+        return
+    from openenv.cli._serving import announce, application
+
+    served = application(
+        target,
+        {
+            "host": None if uds else host,
+            "token": token,
+            "max_sessions": max_sessions,
+            "step_timeout_s": step_timeout,
+            "lease_s": lease,
+            "queue_size": queue,
+            "mode": "production" if production else None,
+            "allowed_hosts": tuple(allowed_host) if allowed_host else None,
+            "allowed_origins": tuple(allowed_origin) if allowed_origin else None,
+            "log_format": log_format.value if log_format else None,
+            "insecure": insecure or None,
+            "debug": debugging() or None,
+        },
+        execution.value,
+    )
+    from openenv.server.logs import configure_logging
+    from openenv.server.run import serve
+
+    settings = served.settings
+    configure_logging(settings.log_format, settings.log_level, token=settings.token)
+    serve(
+        served.app,
+        host=host,
+        port=port,
+        uds=str(uds) if uds else None,
+        drain_s=settings.drain_s,
+        # uvicorn's own "started", "shutting down" say less than the lines of this program.
+        log_level="warning" if settings.log_level == "info" else settings.log_level,
+        ready=lambda url: announce(served, url),
+    )
+
+
+def _supervise(target: str, host: str, port: int) -> None:
+    """Serve in a child process; the port is chosen here, so that it stays the same."""
+    from openenv.cli._reload import free_port, supervise, watched_folder
+
+    words = [word for word in sys.argv[1:] if word != "--reload"]
+    if port == 0:
+        words += ["--port", str(free_port(host))]
+    folder = watched_folder(target)
+    note(paint(f"watching {folder}", "dim", stream=sys.stderr))
+    raise typer.Exit(supervise(words, folder, note))

@@ -1,0 +1,93 @@
+"""From a TARGET and options to an application that is ready to be served."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from openenv.cli._output import note, paint, say
+from openenv.errors import TargetError, UsageError
+
+if TYPE_CHECKING:
+    from openenv.environment import EnvironmentSpec
+    from openenv.server.settings import ServerSettings
+
+
+class Served(NamedTuple):
+    """An application and what is known about it."""
+
+    name: str
+    app: Any
+    settings: ServerSettings
+
+
+def application(target: str, options: Mapping[str, Any], execution: str = "auto") -> Served:
+    """Make the application of a TARGET.
+
+    Args:
+        target: whatever `openenv serve` takes.
+        options: fields of `ServerSettings`; those that are None are left to the environment variables, and
+            after them to the application itself.
+        execution: ``auto``, ``thread`` or ``inline``.
+
+    Raises:
+        TargetError: it leads nowhere, or to a server that runs already.
+        UsageError: a setting makes no sense, or would expose the machine.
+    """
+    from openenv.catalog.published import PublishedApp
+    from openenv.catalog.targets import RemoteTarget, resolve
+    from openenv.server.app import make_app
+    from openenv.server.security import check_exposure
+    from openenv.server.settings import ServerSettings
+
+    settings = ServerSettings.from_environment(**options)
+    check_exposure(settings)
+    # A published package makes its application when it is imported, and its routes depend on the mode.
+    os.environ["OPENENV_MODE"] = settings.mode
+    found = resolve(target)
+    if isinstance(found, RemoteTarget):
+        raise TargetError(f"{found.url} is a server already. To use it: openenv play {found.url}")
+    if isinstance(found, PublishedApp):
+        return _published(found, options, execution)
+    spec: EnvironmentSpec = found if execution == "auto" else replace(found, host=execution)
+    return Served(spec.name, make_app(spec, settings), settings)
+
+
+def _published(found: Any, options: Mapping[str, Any], execution: str) -> Served:
+    """The package's own application, with the options given here over those of its code."""
+    from openenv.server.settings import ServerSettings
+
+    runtime = getattr(getattr(found.app, "state", None), "openenv", None)
+    given = {name: value for name, value in options.items() if value is not None}
+    if runtime is None:
+        note(paint("the application was not made by create_app: only --host and --port apply", "yellow"))
+        return Served(found.name, found.app, ServerSettings.from_environment(**options))
+    if given.get("mode", runtime.settings.mode) != runtime.settings.mode:
+        raise UsageError(f"{found.name} sets its mode in its own code (create_app(..., mode=...))")
+    if execution != "auto":
+        runtime.spec = replace(runtime.spec, host=execution)
+    runtime.configure(runtime.settings.replace(**given))
+    return Served(found.name, found.app, runtime.settings)
+
+
+def announce(served: Served, url: str) -> None:
+    """Say where the server is and how to use it, on stdout."""
+    token = ', token="..."' if served.settings.token else ""
+    option = " --token ..." if served.settings.token else ""
+    lines = [
+        ("Python", f'openenv.make("{url}"{token})'),
+        ("terminal", f"openenv play {url}{option}"),
+    ]
+    if url.startswith("http"):
+        lines.append(("browser", f"{url}/docs"))
+    say(f"{paint(served.name, 'bold')} at {paint(url, 'cyan')}")
+    for label, text in lines:
+        say(f"  {paint(f'{label:<9}', 'dim')}{text}")
+    if served.settings.production:
+        note(paint("production: tools over MCP only, no reset, step or state", "dim", stream=sys.stderr))
+    if served.settings.insecure and not served.settings.token:
+        note(paint("no token: everyone who reaches this address can run the environment", "yellow"))
+    note(paint("Ctrl-C stops it.", "dim", stream=sys.stderr))
