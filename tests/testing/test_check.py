@@ -7,16 +7,26 @@ import random
 from pathlib import Path
 
 import pytest
+from pydantic import field_validator
 
 import openenv
-from openenv import Environment, Observation, Outcome, State, TaskSet, action, tool
-from openenv.errors import TargetError
+from openenv import Environment, Observation, Outcome, State, TaskSet, action, hidden, tool
+from openenv.errors import OrderError, TargetError
+from openenv.protocol.mcp_types import (
+    CallToolAction,
+    CallToolObservation,
+    ListToolsAction,
+    ListToolsObservation,
+    Tool,
+    ToolError,
+    ToolErrorType,
+)
 from openenv.testing import CheckFailedError, Finding, Report, Severity, assert_env, check_env, checks
 from openenv.testing.checks import CHECKS
 from openenv.types import Action
 
 VILLAINS = Path(__file__).with_name("villains.py")
-QUICK = {"budget_s": 0.5}
+QUICK = {"budget_s": 0.3}
 
 
 def villain(name: str) -> str:
@@ -287,6 +297,158 @@ def test_numpys_global_generator_is_watched_too():
     )
 
 
+class PublishedTools(Published):
+    """Tools that only an instance knows."""
+
+    def step(self, action: CallToolAction | ListToolsAction, **kwargs):
+        if isinstance(action, ListToolsAction):
+            schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+            return ListToolsObservation(tools=[Tool(name="add", description="Adds.", input_schema=schema)])
+        self._state.step_count += 1
+        if action.tool_name != "add":
+            error = ToolError(error_type=ToolErrorType.TOOL_NOT_FOUND, message="no such tool")
+            return CallToolObservation(tool_name=action.tool_name, error=error)
+        self._x += action.arguments["n"]
+        return CallToolObservation(tool_name="add", result=self._x, done=self._state.step_count > 3)
+
+
+def test_tools_that_only_an_instance_knows_are_asked_for():
+    report = check_env(PublishedTools, **QUICK)
+    assert report.findings == [], report
+
+
+class Careless(PublishedTools):
+    def step(self, action: CallToolAction | ListToolsAction, **kwargs):
+        seen = super().step(action)
+        return (
+            seen
+            if isinstance(seen, ListToolsObservation) or not seen.error
+            else CallToolObservation(tool_name="x")
+        )
+
+
+def test_a_tool_call_that_nothing_refuses_is_found():
+    report = check_env(Careless, **QUICK)
+    assert ids(report) == ["invalid-actions"]
+    assert "no_such_tool" in report.findings[0].message
+    assert "was carried out" in report.findings[0].message
+
+
+class Effects(Environment, max_steps=5):
+    """A validator that changes things."""
+
+    class Move(Action):
+        n: int
+
+        @field_validator("n")
+        @classmethod
+        def counted(cls, value: int) -> int:
+            if value > 50:
+                Effects.refusals.append(value)
+                raise ValueError("too large")
+            return value
+
+    refusals = []
+
+    def step(self, action: Move) -> Observation:
+        return Observation()
+
+    @property
+    def state(self):
+        return {"refusals": len(self.refusals)}
+
+
+def test_a_validator_with_effects_is_found():
+    report = check_env(Effects, **QUICK)
+    assert "invalid-actions" in ids(report)
+    assert "changed the state" in next(f for f in report.findings if f.id == "invalid-actions").message
+
+
+class Drifting(Environment, max_steps=8):
+    """Refusals move its generator on."""
+
+    def reset(self) -> str:
+        return "go"
+
+    def step(self, n: int) -> int:
+        return self.rng.randint(0, 10**6)
+
+    @property
+    def state(self):
+        return {}
+
+
+class Impure(Drifting):
+    class Move(Action):
+        n: int
+
+        @field_validator("n", mode="before")
+        @classmethod
+        def roll(cls, value):
+            if current:
+                current[-1].rng.random()
+            return value
+
+    def __init__(self):
+        current[:] = [self]
+
+    def step(self, action: Move) -> Observation:
+        return Observation(metadata={"drawn": self.rng.randint(0, 10**6)})
+
+
+current: list[Impure] = []
+
+
+def test_refusals_that_change_what_follows_are_found():
+    report = check_env(Impure, **QUICK)
+    assert "goes another way" in next(f for f in report.findings if f.id == "invalid-actions").message
+
+
+class Listing(Environment, max_steps=5):
+    """Names all options, the hidden one among them."""
+
+    choice: str = hidden("")
+
+    def reset(self) -> str:
+        self.choice = self.rng.choice("ABCD")
+        return "Is it A, B, C or D?"
+
+    def step(self, text: str) -> Outcome[str]:
+        return Outcome("no" if text != self.choice else "yes", terminated=True)
+
+
+class Showing(Listing):
+    def reset(self) -> str:
+        super().reset()
+        return self.choice
+
+
+def test_a_text_that_names_all_options_shows_none():
+    assert check_env(Listing, **QUICK).findings == []
+    report = check_env(Showing, **QUICK)
+    assert ids(report) == ["hidden-values"]
+    assert report.findings[0].severity is Severity.ERROR
+    assert "is observation.result after reset" in report.findings[0].message
+
+
+class Unready(Environment, max_steps=3, requires_reset=False):
+    """Says it needs no reset, and refuses."""
+
+    def reset(self) -> str:
+        return "go"
+
+    def step(self, n: int) -> int:
+        if self.episode.id != "check":
+            raise OrderError("reset me first")
+        return n
+
+
+def test_an_author_who_refuses_steps_that_are_allowed_is_told():
+    report = check_env(Unready, **QUICK)
+    assert ids(report) == ["order"]
+    assert "and yet: reset me first" in report.findings[0].message
+
+
 class Nan(Environment, max_steps=3):
     """Values on the edge of JSON."""
 
@@ -321,14 +483,14 @@ def test_a_failure_in_the_middle_of_a_check_is_a_finding_of_that_check():
 
 
 def test_assert_env_raises_what_was_found():
-    with pytest.raises(CheckFailedError, match="hidden-values") as caught:
-        assert_env(villain("HiddenValues"), **QUICK)
+    with pytest.raises(CheckFailedError, match="finite-rewards") as caught:
+        assert_env(villain("FiniteRewards"), **QUICK)
     assert isinstance(caught.value, AssertionError)
-    assert ids(caught.value.report) == ["hidden-values"]
+    assert ids(caught.value.report) == ["finite-rewards"]
 
 
 def test_assert_env_may_allow_findings_and_may_be_strict():
-    assert assert_env(villain("HiddenValues"), allow=["hidden-values"], **QUICK).findings == []
+    assert assert_env(villain("FiniteRewards"), allow=["finite-rewards"], **QUICK).findings == []
     assert ids(assert_env(villain("PublicSecrets"), **QUICK)) == ["public-secrets"]
     with pytest.raises(CheckFailedError, match="public-secrets"):
         assert_env(villain("PublicSecrets"), strict=True, **QUICK)

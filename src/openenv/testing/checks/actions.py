@@ -24,41 +24,47 @@ from openenv.types import StepOutcome
 
 _MOST = 60
 """Invalid actions that are tried at most."""
-_EACH = 6
-"""Invalid actions between two valid ones at most."""
 
 
 def invalid(context: Context) -> Iterator[Finding]:
     """Play a reference episode with invalid actions thrown in between."""
     seed = context.seeds[0]
-    actions = context.actions(seed)
-    bad = invalid_actions(actions[0], context.spec.validate_action, _MOST) + _bad_calls(context, actions[0])
+    actions, reference = context.actions(seed), context.reference(seed)
+    bad = invalid_actions(actions[0], context.spec.validate_action, _MOST)
+    each = -(-len(bad) // max(1, sum(not moment.over for moment in reference)))
     episode = []
     with context.player() as player:
         for moment in playing(player, seed, actions):
             episode.append(moment)
-            if moment.over:
-                break
-            for action in bad[:_EACH]:
+            now, bad = ([], bad) if moment.over else (bad[:each], bad[each:])
+            for action in now:
                 yield from (findings := list(_tried(context, player, action)))
                 if findings:
                     return
-            bad = bad[_EACH:]
-    if context.spec.deterministic and not context.spec.tools and "seed-repeats" not in context.failed:
-        difference = first_difference(
-            fingerprint(context.reference(seed))[: len(episode)], fingerprint(episode)
-        )
+    if context.spec.deterministic and "seed-repeats" not in context.failed:
+        difference = first_difference(fingerprint(reference), fingerprint(episode))
         if difference is not None:
             yield _changed(
                 context, f"an episode with refused actions in between goes another way: {difference}"
             )
 
 
-def _bad_calls(context: Context, call: Any) -> list[Any]:
-    """Return tool calls that fit the action schema and no tool."""
+def bad_calls(context: Context) -> Iterator[Finding]:
+    """Call a tool that does not exist, and those that do with an argument that they do not have."""
+    seed = context.seeds[0]
+    call = context.actions(seed)[0]
     if not isinstance(call, dict) or "tool_name" not in call:
-        return []
-    return [{**call, "tool_name": "no_such_tool"}, {**call, "arguments": {"no_such_argument": 1}}]
+        return
+    closed = [
+        spec.name for spec in context.spec.tools if spec.input_schema.get("additionalProperties") is False
+    ]
+    wrong = [{**call, "tool_name": name, "arguments": {"no_such_argument": 1}} for name in closed]
+    with context.player() as player:
+        for bad in [{**call, "tool_name": "no_such_tool"}, *wrong]:
+            player.reset(seed)
+            yield from (findings := list(_tried(context, player, bad)))
+            if findings:
+                return
 
 
 def _tried(context: Context, player: Player, action: Any) -> Iterator[Finding]:
@@ -77,7 +83,7 @@ def _tried(context: Context, player: Player, action: Any) -> Iterator[Finding]:
             context, f"the invalid action {shown} got {type(error).__name__}: {error.message}", where
         )
     else:
-        if result.outcome is not StepOutcome.INVALID_ACTION:
+        if result.outcome is StepOutcome.OK:
             yield _finding(
                 context, f"the invalid action {shown} was carried out", place_of(context.spec, "step")
             )
@@ -105,10 +111,11 @@ def refused_by_step(context: Context) -> Iterator[Finding]:
 
 
 def invalid_actions_check(context: Context) -> Iterator[Finding]:
-    """Both kinds of refusal: by the schema, and by the environment's own code."""
-    yield from (findings := list(refused_by_step(context)))
-    if not findings:
-        yield from invalid(context)
+    """All kinds of refusal: by the environment's own code, by the schema, and of tool calls."""
+    for kind in (refused_by_step, invalid, bad_calls):
+        yield from (findings := list(kind(context)))
+        if findings:
+            return
 
 
 def _without_counter(state: Any) -> Any:
