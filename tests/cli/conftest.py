@@ -23,6 +23,7 @@ def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FORCE_COLOR", "OPENENV_DEBUG", "OPENENV_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("OPENENV_MODE", "simulation")
     monkeypatch.setenv("TERMINAL_WIDTH", "200")
     monkeypatch.setattr(_errors, "_debug", False)
 

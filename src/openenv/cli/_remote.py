@@ -12,4 +12,5 @@ def open_env(target: str, *, token: str | None = None, timeout_s: float | None =
     """The environment that `target` names: in this process, or at its URL."""
     import openenv
 
-    return openenv.make(target, token=token, timeout_s=timeout_s)
+    env: Env[Any, Any, Any] = openenv.make(target, token=token, timeout_s=timeout_s)
+    return env

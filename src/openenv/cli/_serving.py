@@ -37,8 +37,7 @@ def application(target: str, options: Mapping[str, Any], execution: str = "auto"
         TargetError: it leads nowhere, or to a server that runs already.
         UsageError: a setting makes no sense, or would expose the machine.
     """
-    from openenv.catalog.published import PublishedApp
-    from openenv.catalog.targets import RemoteTarget, resolve
+    from openenv.catalog import PublishedApp, RemoteTarget, resolve
     from openenv.server.app import make_app
     from openenv.server.security import check_exposure
     from openenv.server.settings import ServerSettings

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +15,7 @@ from openenv.cli.exit_codes import ExitCode
 if TYPE_CHECKING:
     from openenv.testing import Report
 
-_STYLES = {"error": "red", "warning": "yellow"}
+_STYLES = {"error": "red", "warning": "yellow", "note": "blue"}
 
 
 def command(
@@ -30,29 +31,29 @@ def command(
 
     report = check_env(target, seed=seed)
     if as_json:
-        say_json({"target": target, "ok": report.ok, "findings": [_facts(item) for item in report.findings]})
+        say_json({**asdict(report), "target": target, "ok": report.ok})
     else:
         _show(target, report)
     if not report.ok:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _facts(finding: Any) -> dict[str, Any]:
-    return asdict(finding)
-
-
 def _show(target: str, report: Report) -> None:
     for finding in report.findings:
-        severity = str(finding.severity)
-        say(f"{paint(severity, 'bold', _STYLES.get(severity, 'dim'))} {paint(finding.id, 'bold')}")
+        severity = finding.severity.value
+        say(f"{paint(severity, 'bold', _STYLES[severity])} {paint(finding.id, 'bold')}")
         for label, text in (("", finding.message), ("at ", finding.location), ("fix: ", finding.fix)):
             if text:
-                say(
-                    "\n".join(
-                        f"  {line}" for line in (paint(label, "dim") + printable(str(text))).splitlines()
-                    )
-                )
-    count = len(report.findings)
+                first, *rest = printable(text).splitlines()
+                say(f"  {paint(label, 'dim')}{first}")
+                for line in rest:
+                    say(f"    {line}")
+    for check, reason in report.skipped.items():
+        say(paint(f"skipped {check}: {printable(reason)}", "dim"))
+    counts = ", ".join(
+        f"{count} {severity.value}{'s' * (count != 1)}"
+        for severity, count in Counter(finding.severity for finding in report.findings).items()
+    )
     verdict = "keeps the contract" if report.ok else "does not keep the contract"
-    notes = f" ({count} finding{'s' * (count != 1)})" if count else ""
-    say(paint(f"{target} {verdict}{notes}", "green" if report.ok else "red"))
+    summary = f"{target} {verdict}: {len(report.checks)} checks" + (f", {counts}" if counts else "")
+    say(paint(summary, "green" if report.ok else "red"))

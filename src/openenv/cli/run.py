@@ -82,7 +82,7 @@ def _show(facts: dict[str, Any], episodes: int, max_steps: int) -> None:
         ["length", _spread(facts["length"])],
         ["ended", statuses + reasons],
         ["outcomes", _counts(facts["outcomes"])],
-        ["speed", f"{facts['steps_per_s']:g} steps/s" if facts["steps_per_s"] else "-"],
+        ["speed", f"{facts['steps_per_s']:,.0f} steps/s" if facts["steps_per_s"] else "-"],
         ["seed", str(facts["seed"])],
     ]
     say(table([str(facts["target"]), ""], rows))
