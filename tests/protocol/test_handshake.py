@@ -141,10 +141,9 @@ def test_what_is_no_response_is_refused(data: bytes) -> None:
     assert caught.value.status == 0 or caught.value.status == 400
 
 
-def test_the_first_supported_offer_is_selected() -> None:
-    assert hs.select_subprotocol({"sec-websocket-protocol": "x, b ,a"}, ["a", "b"]) == "b"
-    assert hs.select_subprotocol({"sec-websocket-protocol": "x"}, ["a"]) is None
-    assert hs.select_subprotocol({}, ["a"]) is None
+def test_offers_are_listed() -> None:
+    assert hs.offered_subprotocols({"sec-websocket-protocol": "x, b ,,a"}) == ["x", "b", "a"]
+    assert hs.offered_subprotocols({}) == []
 
 
 @pytest.mark.parametrize("value", ["a\r\nEvil: 1", "a\nb", "a\0"])

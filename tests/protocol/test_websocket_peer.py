@@ -31,8 +31,8 @@ def connect_their_client() -> tuple[ClientProtocol, Frames]:
     request = hs.parse_request_head(sent(client))
     assert (request.method, request.path, request.query) == ("GET", "/ws", "session_id=7")
     key = hs.check_request(request)
-    selected = hs.select_subprotocol(request.headers, [hs.EXTENDED_SUBPROTOCOL])
-    client.receive_data(hs.accept_response(key, selected))
+    assert hs.offered_subprotocols(request.headers) == [hs.EXTENDED_SUBPROTOCOL]
+    client.receive_data(hs.accept_response(key, hs.EXTENDED_SUBPROTOCOL))
     client.events_received()
     assert client.handshake_exc is None
     assert client.state is State.OPEN

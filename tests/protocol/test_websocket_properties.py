@@ -16,7 +16,9 @@ from openenv.protocol.websocket import Binary, Close, Event, Frames, Ping, Pong,
 Role = Literal["server", "client"]
 roles = st.sampled_from(["server", "client"])
 payloads = st.one_of(
-    st.binary(max_size=40), st.binary(min_size=120, max_size=130), st.binary(min_size=65530, max_size=65540)
+    st.binary(max_size=40),
+    st.binary(min_size=120, max_size=130),
+    st.integers(65530, 65540).map(lambda size: (bytes(range(256)) * 257)[:size]),
 )
 texts = st.text(max_size=60).map(str.encode)
 controls = st.one_of(

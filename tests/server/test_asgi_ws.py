@@ -15,7 +15,7 @@ from starlette.websockets import WebSocketDisconnect
 from tests.server.echo import EchoApp, EchoDoor, EchoRuntime, until
 
 from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL
-from openenv.server.asgi_ws import websocket_endpoint
+from openenv.server.asgi_ws import _Outbox, websocket_endpoint
 
 
 @pytest.fixture
@@ -248,15 +248,16 @@ async def test_a_door_that_fails_to_let_go_is_logged(
     assert "clinging" in caplog.text
 
 
-def test_a_reply_after_the_loop_is_closed_is_dropped(runtime: EchoRuntime) -> None:
-    async def main() -> None:
-        async with connected(runtime):
-            pass
+def test_a_reply_after_the_loop_is_closed_is_dropped() -> None:
+    async def make() -> _Outbox:
+        return _Outbox(Server(EchoRuntime()).send, 1000)
 
-    asyncio.run(main())
-    thread = threading.Thread(target=lambda: runtime.doors[0]._send(b"late"))
+    outbox = asyncio.run(make())
+    thread = threading.Thread(target=lambda: outbox.send_text(b"late"))
     thread.start()
     thread.join()
+    outbox.send_text(b"later")
+    assert outbox.buffered == 4
 
 
 def test_text_that_is_no_unicode_reaches_the_door(client: TestClient, runtime: EchoRuntime) -> None:

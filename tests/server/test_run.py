@@ -158,6 +158,20 @@ def test_nobody_listens_on_a_free_port() -> None:
         assert ports.listening_process(sock.getsockname()[1]) is None
 
 
+def test_processes_that_we_may_not_look_into_are_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+        assert ports.listening_process(port) == os.getpid()
+        monkeypatch.setattr(os, "readlink", refuse)
+        assert ports.listening_process(port) is None
+        monkeypatch.setattr(Path, "read_text", refuse)
+        assert ports.listening_process(port) is None
+        assert ports._command(os.getpid()) == "?"
+
+
 def test_unix_sockets_replace_what_the_dead_left(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     ports.listen_unix(path).close()

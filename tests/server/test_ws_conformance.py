@@ -195,6 +195,9 @@ def test_the_extended_protocol_is_negotiated(url: str, path: str) -> None:
     with RawClient(url, path, subprotocols=("other",)) as client:
         assert client.subprotocol is None
         assert client.ask(b"extended?") == b"no"
+    with RawClient(url, path, subprotocols=("openenv.bearer.token",)) as client:
+        assert client.subprotocol == "openenv.bearer.token"
+        assert client.ask(b"extended?") == b"no"
 
 
 def test_the_policy_is_asked_and_its_rejection_is_the_answer(url: str, runtime: EchoRuntime) -> None:

@@ -258,3 +258,15 @@ def test_a_server_that_stops_closes_its_sessions() -> None:
         assert client.closing() == ws.Close(1012, "server shutting down")
         server.stop()
     assert app.state.openenv.manager.active == 0
+
+
+def test_a_message_of_64_mib_leaves_the_session_alive() -> None:
+    app = make_app(Count, SETTINGS.replace(token=None, max_frame_bytes=100 << 20))
+    with BackgroundServer(app, log_level="critical") as url, RawClient(url) as client:
+        talk = talk_of(client)
+        talk.ask({"type": "reset"})
+        assert talk.ask(b"x" * (64 << 20))["data"]["code"] == "INVALID_JSON"
+        assert talk.step(by=1, text="y" * (64 << 20))["data"]["observation"]["result"] == "1" + "y" * (
+            64 << 20
+        )
+        assert talk.step(by=1)["data"]["observation"]["result"] == "2"

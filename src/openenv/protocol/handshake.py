@@ -224,11 +224,10 @@ def check_response(response: ResponseHead, key: str, subprotocols: Iterable[str]
     return selected
 
 
-def select_subprotocol(headers: Mapping[str, str], supported: Iterable[str]) -> str | None:
-    """The first subprotocol the client offered that is among `supported`, or None."""
-    offered = headers.get("sec-websocket-protocol", "")
-    accepted = tuple(supported)
-    return next((name for name in map(str.strip, offered.split(",")) if name in accepted), None)
+def offered_subprotocols(headers: Mapping[str, str]) -> list[str]:
+    """The subprotocols that a request offers, in its order."""
+    offered = headers.get("sec-websocket-protocol", "").split(",")
+    return [name for name in map(str.strip, offered) if name]
 
 
 def accept_response(key: str, subprotocol: str | None = None) -> bytes:

@@ -20,7 +20,13 @@ from openenv.errors import OpenEnvError, SessionCapacityError
 from openenv.protocol import websocket as ws
 from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL
 from openenv.protocol.plain import encode_error
-from openenv.server.contract import MAX_PENDING, MAX_UNREAD_BYTES, Door, DoorRuntime
+from openenv.server.contract import (
+    MAX_PENDING,
+    MAX_UNREAD_BYTES,
+    Door,
+    DoorRuntime,
+    select_subprotocol,
+)
 from openenv.server.scope import Scope, client_of, headers_of, path_of, query_of
 from openenv.server.security import Rejection
 
@@ -49,9 +55,10 @@ async def websocket_endpoint(runtime: DoorRuntime, scope: Scope, receive: Receiv
     if rejection is not None:
         await _refuse(scope, send, rejection)
         return
-    extended = EXTENDED_SUBPROTOCOL in scope.get("subprotocols", ())
-    await send({"type": "websocket.accept", "subprotocol": EXTENDED_SUBPROTOCOL if extended else None})
+    selected = select_subprotocol(scope.get("subprotocols", ()))
+    await send({"type": "websocket.accept", "subprotocol": selected})
     outbox = _Outbox(send, 2 * runtime.max_frame_bytes)
+    extended = selected == EXTENDED_SUBPROTOCOL
     door = runtime.open_door(path, query, headers, extended, outbox.send_text, outbox.close, client)
     connection = _Connection(door, outbox, receive, runtime.max_frame_bytes)
     tasks = {asyncio.create_task(work) for work in (connection.open(), connection.read(), outbox.pump())}

@@ -26,10 +26,16 @@ from typing import Any, Protocol, cast
 from openenv.errors import OpenEnvError, SessionCapacityError
 from openenv.protocol import handshake
 from openenv.protocol import websocket as ws
-from openenv.protocol.handshake import HandshakeError, RequestHead
+from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL, HandshakeError, RequestHead
 from openenv.protocol.plain import encode_error
 from openenv.protocol.websocket import Binary, Close, Event, Frames, Ping, Text, WebSocketError
-from openenv.server.contract import MAX_PENDING, MAX_UNREAD_BYTES, Door, DoorRuntime
+from openenv.server.contract import (
+    MAX_PENDING,
+    MAX_UNREAD_BYTES,
+    Door,
+    DoorRuntime,
+    select_subprotocol,
+)
 from openenv.server.writer import FrameWriter
 
 logger = logging.getLogger("openenv.server.websocket")
@@ -155,14 +161,14 @@ class DoorConnection(asyncio.Protocol):
         except HandshakeError as error:
             self._refuse(error.status, error.message, error.headers)
             return
-        selected = handshake.select_subprotocol(request.headers, (handshake.EXTENDED_SUBPROTOCOL,))
+        selected = select_subprotocol(handshake.offered_subprotocols(request.headers))
         self._writer.write(handshake.accept_response(key, selected))
         self._phase = Phase.OPENING
         self._door = self._runtime.open_door(
             request.path,
             request.query,
             request.headers,
-            selected is not None,
+            selected == EXTENDED_SUBPROTOCOL,
             self._writer.send_text,
             self.close,
             peer,
@@ -352,8 +358,6 @@ class DoorConnection(asyncio.Protocol):
         self._waiting.clear()
         self._regulate()
         self._set_timer(self._settings.close_timeout_s, self._transport.abort)
-        if self._frames.closed:
-            self._hang_up()
 
     def _peer_closed(self, event: Close) -> None:
         if self._phase is not Phase.CLOSING:

@@ -7,16 +7,30 @@ both, so a rule of the protocol is written once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from openenv.server.security import Rejection
+from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL
+from openenv.server.security import BEARER_SUBPROTOCOL, Rejection
 
 MAX_PENDING = 64
 """Messages a door may hold unanswered before its transport stops reading from the peer."""
 
 MAX_UNREAD_BYTES = 1024 * 1024
 """Bytes a peer may leave unread before its transport stops reading from it."""
+
+
+def select_subprotocol(offered: Iterable[str]) -> str | None:
+    """The subprotocol to select: the extended protocol if it is offered.
+
+    Else the one by which a browser sent its token, because a browser gives up a connection that selects none
+    of those it offered; plain is spoken then. Else none.
+    """
+    names = list(offered)
+    if EXTENDED_SUBPROTOCOL in names:
+        return EXTENDED_SUBPROTOCOL
+    return next((name for name in names if name.startswith(BEARER_SUBPROTOCOL)), None)
+
 
 Send = Callable[[bytes], None]
 """Send one text message of UTF-8 bytes; from any thread, in the order of the calls."""
