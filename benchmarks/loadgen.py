@@ -94,7 +94,7 @@ class _Run:
         deadline = time.perf_counter_ns() + int(seconds * 1e9)
         latencies, sent_ns = self.latencies, self.sent_ns
         while time.perf_counter_ns() < deadline and (resend or sent_ns):
-            for fd, _ in self.poll.poll(0.1):
+            for fd, _ in self.poll.poll(0):
                 session = self.sessions[fd]
                 data = session.sock.recv(1 << 16)
                 if not data:

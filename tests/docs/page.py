@@ -43,7 +43,8 @@ class Page:
 
     def __init__(self, path: Path, directory: Path) -> None:
         self.path = path
-        self.directory = directory
+        self.directory = directory / "page"
+        self.directory.mkdir(exist_ok=True)
         self.executed = 0
         self.ports: dict[str, str] = {}
         self._background: list[subprocess.Popen[str]] = []
@@ -64,10 +65,10 @@ class Page:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
             try:
-                process.communicate(timeout=10)
+                process.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
+                process.wait()
 
     def run(self) -> None:
         """Do what every block asks, in order."""
@@ -120,7 +121,7 @@ class Page:
                 more, _, expected = expected.partition("\n")
                 command = command[:-1] + more.removeprefix("> ")
             if command.endswith("&"):
-                self._start(snippet, command.removesuffix("&").strip())
+                self._start(snippet, command.removesuffix("&").strip(), expected)
                 continue
             status = snippet.exit_status if number == len(commands) else 0
             self._finish(snippet, command, expected, status)
@@ -154,32 +155,33 @@ class Page:
         if expected.strip():
             self._compare(snippet, expected, done.stdout)
 
-    def _start(self, snippet: Snippet, command: str) -> None:
+    def _start(self, snippet: Snippet, command: str, expected: str) -> None:
         if command.startswith("openenv serve") and "--port" not in command:
             command += " --port 8000"
-        process = subprocess.Popen(
-            ["bash", "-c", self._with_ports(command)],
-            cwd=self.directory,
-            env=self._environ(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        log = self.directory.parent / f"background-{len(self._background)}.log"
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                ["bash", "-c", self._with_ports(command)],
+                cwd=self.directory,
+                env=self._environ(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
         self._background.append(process)
-        port = int(_PORT.search(command)[0]) if _PORT.search(command) else 8000  # type: ignore[index]
+        named = _PORT.search(command)
+        port = int(self._port(named[0] if named else "8000"))
         deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
+        while not (_listens(port) and matches(expected.rstrip() + "...", self._without_ports(log.read_text()))):
+            where = f"{self.path.name}:{snippet.line}: `{command}`"
+            printed = self._without_ports(log.read_text())
             if process.poll() is not None:
-                raise PageFailure(
-                    f"{self.path.name}:{snippet.line}: `{command}` ended\n{process.communicate()[0]}"
-                )
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", int(self._port(str(port))))) == 0:
-                    return
+                raise PageFailure(f"{where} ended\n{printed}")
+            if time.monotonic() > deadline:
+                raise PageFailure(f"{where} is not up, or does not print\n{expected}\nprinted\n{printed}")
             time.sleep(0.05)
-        raise PageFailure(f"{self.path.name}:{snippet.line}: `{command}` does not listen")
 
     def _compare(self, snippet: Snippet, expected: str, actual: str) -> None:
         shown = self._without_ports(actual)
@@ -209,3 +211,8 @@ class Page:
         for written, real in self.ports.items():
             text = re.sub(rf"\b{real}\b", written, text)
         return text
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

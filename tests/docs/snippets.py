@@ -5,7 +5,8 @@ A fence's first word says what it is:
 * ``python`` is executed, all blocks of a page in one namespace; with ``title="NAME"`` it is written to that
   file instead. An ``output`` fence after it is what it must print.
 * ``console`` is a transcript: ``$ command``, then what it prints. Without output lines only the exit status
-  counts. A command that ends in ``&`` keeps running until the page ends.
+  counts. A command that ends in ``&`` keeps running until the page ends; what it shows is how its output
+  begins.
 * ``wire`` and ``http`` are exchanges with a server; see `exchanges.py`.
 * anything else is for reading.
 
