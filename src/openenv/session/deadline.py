@@ -133,8 +133,27 @@ class Call:
         )
 
 
+_raise_in = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.py_object)(
+    ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
+)
+
+
 def _interrupt(thread_id: int) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(Interrupted))
+    """Raise `Interrupted` in a thread as soon as it runs bytecode.
+
+    Up to Python 3.12 a pending exception is a flag of the whole interpreter, which sends every thread
+    through its slow path at each check (and, in 3.11 under a tracer, around it for ever) until the thread
+    concerned wakes up. Raising one here and catching it takes the flag down; the sleeping thread puts it up
+    again by itself when it gets the interpreter's lock back. No Python function may be called in between.
+    """
+    me = threading.get_ident()
+    try:
+        _raise_in(thread_id, Interrupted)
+        _raise_in(me, Interrupted)
+        for _ in range(100_000):
+            pass  # the exception comes at one of these jumps, if it has not come before
+    except Interrupted:
+        pass
 
 
 class Watched(Protocol):
@@ -177,22 +196,22 @@ class Watchdog:
 
     def _run(self) -> None:
         while True:
-            target = self._next_overdue()
-            if target is None:
+            overdue = self._next_overdue()
+            if overdue is None:
                 continue
-            call = target.current_call
-            if call is not None and not call.expire():
+            target, call = overdue
+            if not call.expire():
                 with self._wake:
                     self._push(target, time.monotonic() + _RETRY_S)
 
-    def _next_overdue(self) -> Watched | None:
+    def _next_overdue(self) -> tuple[Watched, Call] | None:
         with self._wake:
             while not self._heap:
                 self._wake.wait()
             when, _, target = self._heap[0]
             now = time.monotonic()
             if when > now:
-                self._wake.wait(when - now)
+                self._wake.wait(min(when - now, threading.TIMEOUT_MAX))
                 return None
             heapq.heappop(self._heap)
             if when != target.watched_until:
@@ -204,7 +223,7 @@ class Watchdog:
             if call.deadline > now:
                 self._push(target, call.deadline)
                 return None
-            return target
+            return target, call
 
 
 WATCHDOG = Watchdog()
