@@ -13,7 +13,7 @@ from openenv.errors import UsageError
 from openenv.types import Action
 
 ONE = {"properties": {"metadata": {}, "guess": {"type": "integer"}}}
-TWO = {"properties": {"a": {}, "b": {}}}
+TWO: dict[str, Any] = {"properties": {"a": {}, "b": {}}}
 
 
 class Guess(Action):

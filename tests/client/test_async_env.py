@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.client.scripted import Peer, ScriptedServer, environment, until
+from tests.client.scripted import Peer, Script, ScriptedServer, environment, until
 
 from openenv import Environment, Outcome, tool
 from openenv.client.async_env import AsyncEnv, connect
@@ -140,7 +140,7 @@ async def test_lost_until_reset(scripted: Start) -> None:
         peer.observe(peer.request())
         peer.request()
 
-    sessions = [dies, lambda peer: peer.counter()]
+    sessions: list[Script] = [dies, Peer.counter]
     env = connect(scripted(environment({}, lambda peer: sessions.pop(0)(peer))).url)
     await env.reset()
     for _ in range(2):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.client.scripted import Peer, ScriptedServer, environment, until
+from tests.client.scripted import Peer, Script, ScriptedServer, environment, until
 
 from openenv import Environment, Outcome, StepResult, hidden, tool
 from openenv.client.async_env import connect
@@ -335,7 +335,7 @@ def test_a_lost_session_is_lost_until_reset(scripted: Start) -> None:
         while True:
             peer.observe(peer.request(), n=2)
 
-    sessions = [dies, lives]
+    sessions: list[Script] = [dies, lives]
     server = scripted(environment({}, lambda peer: sessions.pop(0)(peer)))
     env = make_remote(server.url)
     env.reset(seed=5, episode_id="one")

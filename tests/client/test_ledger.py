@@ -58,7 +58,7 @@ def test_results_are_completed_with_what_a_plain_server_does_not_say() -> None:
         step: StepResult[Any] = StepResult({})
         it.stepped(step)
         assert (step.seed, step.episode_id, step.step) == (7, "e", expected)
-    assert it.standing is Standing.RUNNING
+    it.admit("step")
     it.stepped(StepResult({}, done=True))
     assert it.standing is Standing.ENDED
 

@@ -209,7 +209,8 @@ def test_a_deep_schema_ends() -> None:
 
 
 def test_a_generic_observation_has_every_field() -> None:
-    it: Any = GenericObservation.model_construct(**{"x": 1, "reward": 2.0, "done": True, "odd name": 3})
+    fields: dict[str, Any] = {"x": 1, "reward": 2.0, "done": True, "odd name": 3}
+    it: Any = GenericObservation.model_construct(None, **fields)
     assert (it.x, it.reward, it.done, it.metadata) == (1, 2.0, True, {})
     assert it.model_dump()["odd name"] == 3
 

@@ -166,7 +166,6 @@ def test_a_provider_instead_of_a_url(containers: Containers, scripted: Start) ->
         assert client.base_url == containers.url
         assert client.reset().observation == {"count": 0}
         assert client.new_session().reset().observation == {"count": 0}
-    assert client.base_url is None
     assert containers.stops == 1
     client.connect()
     assert len([entry for entry in containers.log if entry[0] == "start"]) == 2

@@ -1,17 +1,13 @@
 """The published `openenv==0.10.0`, in a venv of its own, and servers that run on it.
 
-`$OPENENV_PUBLISHED_PYTHON` names an interpreter that has it; otherwise a venv is made once, in the user's
-cache folder.
+`scripts/published` finds the venv, or makes it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import subprocess
-import sys
-import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -20,6 +16,7 @@ import pytest
 
 VERSION = "0.10.0"
 HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,31 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def published_python() -> Path:
-    named = os.environ.get("OPENENV_PUBLISHED_PYTHON")
-    python = Path(named) if named else _own_venv()
-    found = subprocess.run(
-        [python, "-c", "from importlib.metadata import version; print(version('openenv'))"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd="/",
-    ).stdout.strip()
-    assert found == VERSION, f"{python} has openenv {found}, not {VERSION}"
-    return python
-
-
-def _own_venv() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "openenv"
-    folder = cache / f"published-{VERSION}-py{sys.version_info.major}{sys.version_info.minor}"
-    cache.mkdir(parents=True, exist_ok=True)
-    python = folder / "bin" / "python"
-    with open(cache / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "complete").exists():
-            venv.create(folder, with_pip=True, clear=True)
-            install = [python, "-m", "pip", "install", "--quiet", f"openenv=={VERSION}"]
-            subprocess.run(install, check=True, cwd="/")
-            (folder / "complete").touch()
+    """An interpreter that has the published package."""
+    found = subprocess.run([ROOT / "scripts" / "published"], capture_output=True, text=True, check=True)
+    python = Path(found.stdout.strip())
+    asked = [python, "-c", "from importlib.metadata import version; print(version('openenv'))"]
+    installed = subprocess.run(asked, capture_output=True, text=True, check=True, cwd="/").stdout.strip()
+    assert installed == VERSION, f"{python} has openenv {installed}, not {VERSION}"
     return python
 
 

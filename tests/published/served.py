@@ -6,10 +6,11 @@ import sys
 import time
 
 import uvicorn
+from pydantic import Field
+
 from openenv.core.env_server import Action, Environment, Observation, State, create_app
 from openenv.core.env_server.mcp_environment import MCPEnvironment
 from openenv.core.env_server.mcp_types import CallToolAction, CallToolObservation
-from pydantic import Field
 
 
 class CounterAction(Action):
@@ -74,7 +75,11 @@ class RichObservation(CounterObservation):
 
 def counter():
     return create_app(
-        Counter, CounterAction, CounterObservation, env_name="counter", max_concurrent_envs=8,
+        Counter,
+        CounterAction,
+        CounterObservation,
+        env_name="counter",
+        max_concurrent_envs=8,
         state_cls=CounterState,
     )
 
@@ -136,4 +141,6 @@ if __name__ == "__main__":
     app = {"counter": counter, "single": single, "tools": tools}[sys.argv[1]]()
     listener = socket.create_server(("127.0.0.1", 0))
     print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
-    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+    pause = float(os.environ.get("PING_S", "20"))
+    config = uvicorn.Config(app, log_level="warning", ws_ping_interval=pause, ws_ping_timeout=5 * pause)
+    uvicorn.Server(config).run(sockets=[listener])

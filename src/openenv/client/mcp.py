@@ -8,7 +8,7 @@ is not a server without tools.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict
 
@@ -40,6 +40,10 @@ class GenericMCPObservation(Observation):
     """An observation of a tool environment that is neither a list of tools nor a tool's result."""
 
     model_config = ConfigDict(extra="allow", validate_assignment=True, arbitrary_types_allowed=True)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 class MCPClientBase(EnvClient[Any, Observation, State]):

@@ -14,7 +14,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar, ForwardRef, Literal, Union, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, ForwardRef, Literal, Union, get_origin
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model, model_serializer
@@ -55,6 +55,10 @@ class GenericObservation(Observation):
     """An observation whose model is not known: every field is an attribute, nothing is validated."""
 
     model_config = ConfigDict(extra="allow", validate_assignment=False)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 class _Sparse(BaseModel):
