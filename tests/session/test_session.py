@@ -1,10 +1,14 @@
 from __future__ import annotations
 
-import pytest
-from tests.session.environments import Count, Loop, PublishedEcho, Slow, Tools
+import asyncio
 
+import pytest
+from tests.session.environments import Count, EchoAction, EchoObservation, Loop, PublishedEcho, Slow, Tools
+
+from openenv import Environment, Rubric
 from openenv.environment import describe
 from openenv.errors import EnvironmentFailedError, InvalidActionError, OrderError, UsageError
+from openenv.rubrics import ExponentialDiscountingTrajectoryRubric
 from openenv.session import Limits, Phase, Session
 from openenv.types import EpisodeStatus, StepOutcome
 
@@ -113,7 +117,8 @@ def test_a_wrong_reset_option_is_named_and_the_session_stays_usable() -> None:
 
 
 def test_published_form_is_lenient_before_reset_and_sees_only_what_the_caller_gave() -> None:
-    session = started(PublishedEcho)
+    session = Session(describe(PublishedEcho, action_type=EchoAction, observation_type=EchoObservation))
+    session.start()
     assert session.step({"message": "hi"}).reward == 2.0
     assert session.reset().observation.echoed == "None None"
     result = session.reset(seed=5, episode_id="x")
@@ -201,3 +206,61 @@ def test_statistics_count() -> None:
     statistics = session.statistics()
     assert (statistics.episodes, statistics.steps) == (1, 1)
     assert statistics.outcomes == {"ok": 2, "invalid_action": 1}
+
+
+class LengthRubric(ExponentialDiscountingTrajectoryRubric):
+    """One point for an episode that was seen to its end."""
+
+    def score_trajectory(self, trajectory: list[tuple[object, object]]) -> float:
+        return 1.0
+
+
+class Scored(Environment, rubric=LengthRubric(gamma=0.5), max_steps=3):
+    def reset(self) -> int:
+        return 0
+
+    def step(self, by: int) -> int:
+        return by
+
+
+def test_a_limit_ends_the_trajectory_that_a_rubric_scores_and_credits() -> None:
+    session = started(Scored)
+    session.reset()
+    results = [session.step({"by": 1}) for _ in range(3)]
+    assert [r.reward for r in results] == [0.0, 0.0, 1.0]
+    assert results[-1].info["step_rewards"] == [0.25, 0.5, 1.0]
+    assert (results[-1].reason, results[-1].truncated) == ("max_steps", True)
+
+
+class Judged(Environment):
+    def __init__(self) -> None:
+        super().__init__(rubric=None)
+
+    def reset(self) -> int:
+        return 0
+
+    def step(self, by: int) -> int:
+        return by
+
+
+class Patient(Rubric):
+    async def forward(self, action: object, observation: object) -> float:
+        await asyncio.sleep(0)
+        return 0.75
+
+
+class AsyncScored(Judged, rubric=Patient()):
+    pass
+
+
+def test_an_asynchronous_rubric_of_a_synchronous_environment_is_awaited() -> None:
+    session = started(AsyncScored)
+    session.reset()
+    assert session.step({"by": 1}).reward == 0.75
+
+
+async def test_and_needs_a_thread_of_its_own_inside_a_running_loop() -> None:
+    session = started(AsyncScored)
+    session.reset()
+    with pytest.raises(UsageError, match="asynchronous"):
+        session.step({"by": 1})

@@ -50,6 +50,12 @@ class Transition:
     metadata: dict[str, Any] = field(default_factory=dict)
     outcome: StepOutcome = StepOutcome.OK
 
+    def cut(self, reason: str) -> None:
+        """Truncate the episode with this step."""
+        self.done = self.truncated = True
+        self.reason = reason
+        self.observation.done = True  # type: ignore[attr-defined]
+
 
 class ObservationContract:
     """How values returned by one method, or by several, become observations.

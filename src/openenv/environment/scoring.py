@@ -2,7 +2,8 @@
 
 Published environments apply their own inside `step`, and nothing is applied twice: the framework does it
 for the other styles, and for a rubric or transforms named in the class header. A reward that the step
-itself gave stands; the rubric scores what has none.
+itself gave stands; the rubric scores what has none. When an episode ends, a trajectory rubric's credit for
+each of its steps travels in the metadata as `step_rewards`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from openenv._drive import Steps, drive
 from openenv.environment.episode import ATTACHED
 from openenv.environment.observations import Transition, number
 from openenv.protocol.mcp_types import ListToolsObservation
-from openenv.rubrics import Rubric, score_components
+from openenv.rubrics import Rubric, TrajectoryRubric, score_components
 from openenv.types import StepOutcome
 
 
@@ -60,6 +61,10 @@ class Scoring:
             seen.reward = reward
         if isinstance(rubric, Rubric):
             seen.components = {**score_components(rubric), **seen.components}
+        if seen.done and isinstance(rubric, TrajectoryRubric):
+            credit = {"step_rewards": rubric.compute_step_rewards()}
+            seen.metadata = {**seen.metadata, **credit}
+            seen.observation.metadata = seen.metadata  # type: ignore[attr-defined]
         return self.transform(env, seen)
 
     def transform(self, env: Any, seen: Transition) -> Transition:

@@ -209,14 +209,25 @@ class EnvironmentSpec:
         """
         return self._plan(env).step(env, action, timeout_s, extra or _NOTHING)
 
-    def transition(self, env: Any, action: Any, raw: Any) -> Transition | Awaitable[Transition]:
+    def transition(
+        self, env: Any, action: Any, raw: Any, *, limit: str | None = None
+    ) -> Transition | Awaitable[Transition]:
         """Return what a step came to, scored and transformed where that is the framework's part.
+
+        Args:
+            env: the instance.
+            action: the action that was done.
+            raw: what `call_step` returned.
+            limit: the limit that this step reached, if one: it truncates the episode before the step is
+                scored, so that a rubric over the trajectory sees its end.
 
         Raises:
             EnvironmentFailedError: what the step returned cannot be an observation.
         """
         plan = self._plan(env)
         seen = raw if type(raw) is Transition else plan.observation.observe(raw)
+        if limit is not None and not seen.done:
+            seen.cut(limit)
         return seen if plan.scoring is None else plan.scoring.step(env, action, seen)
 
     def initial(self, env: Any, raw: Any) -> Transition:

@@ -307,7 +307,7 @@ def _model(model: BaseModel, exclude: set[str] | None = None) -> bytes:
         if _writes_itself(cls):
             body = cls.__pydantic_serializer__.to_json(model, exclude=exclude, fallback=to_jsonable)
         else:
-            body = encode_json(model.model_dump(exclude=exclude))
+            body = encode_json(model.model_dump(exclude=exclude, warnings=False))
     # Boundary: field serializers are an author's code and may raise anything; the step has run and
     # its observation must be sent.
     except Exception:

@@ -51,7 +51,7 @@ class EpisodeRules:
         env = self._env
         options = dict(options)
         # A published environment sees a seed or an episode id only if the caller gave one.
-        own_words = spec.requires_reset
+        own_words = spec.native
         used_seed = seed if seed is not None else _drawn_seed()
         episode = Episode(id=episode_id or uuid.uuid4().hex, seed=used_seed)
         if spec.tasks is not None:
@@ -95,7 +95,8 @@ class EpisodeRules:
         raw = yield lambda: spec.call_step(env, parsed, timeout_s=timeout_s, extra=extra)
         episode.step += 1
         self._steps += 1
-        transition: Transition = yield lambda: spec.transition(env, parsed, raw)
+        limit = self._limit_reached(episode)
+        transition: Transition = yield lambda: spec.transition(env, parsed, raw, limit=limit)
         return self._result(transition)
 
     def _make_ready(self) -> Generator[Thunk, Any, None]:
@@ -115,13 +116,9 @@ class EpisodeRules:
 
     def _result(self, transition: Transition) -> StepResult[Any]:
         episode = cast(Episode, self.episode)
-        reason = transition.reason
         if transition.done:
-            self._end(EpisodeStatus.TRUNCATED if transition.truncated else EpisodeStatus.TERMINATED)
-        elif self._over_limit():
-            reason = "max_steps" if self._out_of_steps() else "time_limit"
-            self._end(EpisodeStatus.TRUNCATED)
-            transition.observation.__dict__["done"] = True
+            self.phase = Phase.ENDED
+            self.status = EpisodeStatus.TRUNCATED if transition.truncated else EpisodeStatus.TERMINATED
         return StepResult(
             transition.observation,
             transition.reward,
@@ -129,26 +126,21 @@ class EpisodeRules:
             transition.metadata or None,
             transition.outcome,
             self.status,
-            reason,
+            transition.reason,
             transition.components,
             episode.seed,
             episode.id,
             episode.step,
         )
 
-    def _end(self, status: EpisodeStatus) -> None:
-        self.phase = Phase.ENDED
-        self.status = status
-
-    def _over_limit(self) -> bool:
-        limit = self.limits.episode_timeout_s
-        return self._out_of_steps() or (
-            limit is not None and time.monotonic() - self._episode_started >= limit
-        )
-
-    def _out_of_steps(self) -> bool:
-        limit = self.limits.max_steps
-        return limit is not None and self.episode is not None and self.episode.step >= limit
+    def _limit_reached(self, episode: Episode) -> str | None:
+        """The limit that the step just taken has reached, as the reason of the truncation."""
+        steps, seconds = self.limits.max_steps, self.limits.episode_timeout_s
+        if steps is not None and episode.step >= steps:
+            return "max_steps"
+        if seconds is not None and time.monotonic() - self._episode_started >= seconds:
+            return "time_limit"
+        return None
 
     def _discard_environment(self) -> Any:
         """Give the environment up after a deadline; the next reset builds another."""
