@@ -131,6 +131,25 @@ def test_an_editable_installation(tmp_path: Path) -> None:
     assert "editable" in found["openenv"].detail
 
 
+@pytest.mark.parametrize(
+    ("direct_url", "requirement"),
+    [
+        ({"url": "file:///src/openenv", "dir_info": {}}, "'file:///src/openenv'"),
+        (
+            {"url": "https://example.org/o.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+            "'git+https://example.org/o.git@abc'",
+        ),
+    ],
+)
+def test_the_fix_installs_from_where_it_came(
+    tmp_path: Path, direct_url: dict[str, object], requirement: str
+) -> None:
+    info = install(tmp_path, "openenv", "0.11.0", OURS)
+    (info / "direct_url.json").write_text(json.dumps(direct_url))
+    (tmp_path / "openenv/cli/__main__.py").unlink()
+    assert examine(tmp_path)["openenv"].fix == f"pip install --force-reinstall --no-deps {requirement}"
+
+
 def test_code_that_nobody_installed(tmp_path: Path) -> None:
     (tmp_path / "src/openenv").mkdir(parents=True)
     (tmp_path / "src/openenv/__init__.py").write_text("")

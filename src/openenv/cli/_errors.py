@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 
 from openenv.cli._output import note, paint, printable
-from openenv.cli.exit_codes import ExitCode, exit_code_for
+from openenv.cli.exit_codes import ExitCode, exit_code_for, missing_extra
 
 _TRACEBACK = "the same command with --debug   (shows the traceback)"
 
@@ -68,8 +68,9 @@ def next_commands(error: BaseException, code: ExitCode) -> list[str]:
     own: list[str] | None = getattr(error, "next_commands", None)
     if own:
         return own
-    if isinstance(error, errors.MissingExtraError):
-        return [f"pip install 'openenv[{error.extra}]'"]
+    missing = missing_extra(error)
+    if missing is not None:
+        return [f"pip install 'openenv[{missing.extra}]'"]
     if isinstance(error, errors.SessionCapacityError):
         return [
             f"wait {error.retry_after:g} s",

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import errno
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from openenv.errors import MissingExtraError
 
 
 class ExitCode(IntEnum):
@@ -50,9 +54,10 @@ def exit_code_for(error: BaseException) -> ExitCode:
 
     if isinstance(error, (KeyboardInterrupt, EOFError)):
         return ExitCode.INTERRUPTED
+    if missing_extra(error) is not None:
+        return ExitCode.MISSING
     table: tuple[tuple[type[BaseException], ExitCode], ...] = (
         (errors.AuthenticationError, ExitCode.AUTHENTICATION),
-        (errors.MissingExtraError, ExitCode.MISSING),
         (errors.StepTimeoutError, ExitCode.TIMEOUT),
         (errors.InfrastructureError, ExitCode.UNREACHABLE),
         (errors.UsageError, ExitCode.USAGE),
@@ -69,3 +74,15 @@ def exit_code_for(error: BaseException) -> ExitCode:
     if isinstance(error, OSError) and error.errno in _NO_SERVER:
         return ExitCode.UNREACHABLE
     return ExitCode.INTERNAL
+
+
+def missing_extra(error: BaseException) -> MissingExtraError | None:
+    """The missing extra behind `error`, if that is what it comes from."""
+    from openenv.errors import MissingExtraError
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MissingExtraError):
+            return cause
+        cause = cause.__cause__
+    return None

@@ -39,6 +39,7 @@ class Owner:
         location: the folder its files are relative to.
         hashes: claimed path -> SHA-256 as in `RECORD`, empty where the record has none.
         source: the folder of an editable install, else None.
+        requirement: what to give to pip to install the same again.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Owner:
     location: Path
     hashes: Mapping[str, str] = field(default_factory=dict)
     source: Path | None = None
+    requirement: str = "openenv"
 
     @property
     def label(self) -> str:
@@ -74,11 +76,11 @@ def owners(search_path: Sequence[str]) -> list[Owner]:
             path: digest or ""
             for path, digest in _RECORD_LINE.findall(distribution.read_text("RECORD") or "")
         }
-        source = _editable_source(distribution)
+        source, requirement = _origin(distribution)
         named_like_us = re.sub(r"[-_.]+", "-", name).lower() in ("openenv", "openenv-core")
         if hashes or named_like_us:
             location = Path(str(distribution.locate_file(""))).resolve()
-            found.append(Owner(name, distribution.version, location, hashes, source))
+            found.append(Owner(name, distribution.version, location, hashes, source, requirement))
     return found
 
 
@@ -222,16 +224,21 @@ def _sha256(file: Path) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(file.read_bytes()).digest()).rstrip(b"=").decode()
 
 
-def _editable_source(distribution: metadata.Distribution) -> Path | None:
+def _origin(distribution: metadata.Distribution) -> tuple[Path | None, str]:
+    """The folder of an editable install, and the requirement that installs the distribution again."""
     direct = json.loads(distribution.read_text("direct_url.json") or "{}")
-    if not direct.get("dir_info", {}).get("editable"):
-        return None
-    return Path(unquote(urlsplit(direct["url"]).path)).resolve()
+    url = direct.get("url", "")
+    if direct.get("dir_info", {}).get("editable"):
+        folder = Path(unquote(urlsplit(url).path)).resolve()
+        return folder, f"-e {folder}"
+    if "vcs_info" in direct:
+        vcs = direct["vcs_info"]
+        return None, f"'{vcs['vcs']}+{url}@{vcs['commit_id']}'"
+    return None, f"'{url}'" if url else f"'{distribution.name}=={distribution.version}'"
 
 
 def _reinstall(ours: Owner | None) -> str:
-    version = f"=={ours.version}" if ours and ours.source is None else ""
-    return f"pip install --force-reinstall --no-deps 'openenv{version}'"
+    return f"pip install --force-reinstall --no-deps {ours.requirement if ours else 'openenv'}"
 
 
 def _count(paths: Sequence[str]) -> str:
