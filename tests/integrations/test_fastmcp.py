@@ -7,8 +7,10 @@ import sys
 import threading
 import time
 
+import httpx
 import pytest
 
+import openenv
 from openenv import Action, Observation, State
 from openenv.environment import describe
 from openenv.errors import InvalidActionError, MissingExtraError, NotAvailableError
@@ -318,3 +320,55 @@ def test_native_description(server):
     spec = describe(Native)
     assert isinstance(spec.validate_action({"type": "list_tools"}), ListToolsAction)
     assert isinstance(spec.validate_action({"type": "call_tool", "tool_name": "add"}), CallToolAction)
+
+
+class Opened(Desk):
+    SUPPORTS_CONCURRENT_SESSIONS = True
+
+    def step(self, action, timeout_s=None, **options):
+        self.steps += 1
+        return super().step(action, timeout_s=timeout_s, **options)
+
+    async def step_async(self, action, timeout_s=None, **options):
+        self.steps += 1
+        return await super().step_async(action, timeout_s=timeout_s, **options)
+
+
+def test_behind_a_server(server):
+    from openenv.core.env_server import CallToolObservation, create_app
+    from openenv.server.run import BackgroundServer
+
+    app = create_app(lambda: Opened(server), CallToolAction, CallToolObservation, max_concurrent_envs=4)
+    with BackgroundServer(app) as url, openenv.make(url) as env:
+        assert env.list_tools()[0].name == "add"
+        env.reset()
+        assert env.call_tool("add", a=2) == 3
+        assert env.last.observation.result["data"] == 3
+        assert env.state().step_count == 1
+        with pytest.raises(openenv.OpenEnvError, match="bad thing"):
+            env.call_tool("boom")
+
+        def rpc(method, **params):
+            body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+            return httpx.post(f"{url}/mcp", json=body, trust_env=False).json()
+
+        shown = rpc("tools/list")["result"]["tools"]
+        assert shown[0]["inputSchema"]["required"] == ["a"]
+        called = rpc("tools/call", name="add", arguments={"a": 4})["result"]
+        assert (called["data"], called["is_error"]) == (5, False)
+        assert "bad thing" in rpc("tools/call", name="boom")["error"]["message"]
+
+
+class Annotated(Opened):
+    async def step_async(self, action: Action, timeout_s=None, **options):
+        return await super().step_async(action, timeout_s=timeout_s, **options)
+
+
+@pytest.mark.parametrize("cls", [Opened, Annotated])
+def test_in_process(server, cls):
+    with openenv.make(lambda: cls(server)) as env:
+        env.reset()
+        assert env.call_tool("add", a=1) == 2
+        assert env.state().step_count == 1
+        action = env.action_space.sample()
+        assert env.step(action).observation is not None

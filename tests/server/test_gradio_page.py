@@ -50,12 +50,14 @@ def test_a_page_is_served(options):
         page = client.get("/web/")
         assert page.status_code == 200
         assert "gradio" in page.text
+        assert [answer.url.path for answer in client.get("/").history] == ["/"]
+        assert client.get("/web").url.path == "/web/"
         assert client.post("/web/reset").json()["done"] is False
     del app
     gc.collect()
 
 
 def test_without_the_library(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "gradio", None)
+    monkeypatch.setattr("openenv.server.gradio_page.has_gradio", lambda: False)
     with pytest.raises(MissingExtraError, match=r"pip install 'openenv\[gradio\]'"):
         _ = gradio_page.OPENENV_GRADIO_THEME

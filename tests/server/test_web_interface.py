@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import threading
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Literal
 
@@ -231,6 +232,7 @@ def test_without_gradio_a_note_says_what_is_missing(monkeypatch):
 def gradio(monkeypatch):
     """A stand-in for the library, which notes what it is given."""
     module = ModuleType("gradio")
+    module.__spec__ = ModuleSpec("gradio", None, origin="stand-in")
     module.mounted = {}
     module.tabs = None
 

@@ -37,7 +37,7 @@ from openenv.protocol.mcp_types import (
     ToolError,
     ToolErrorType,
 )
-from openenv.types import Action, Observation
+from openenv.types import Action, Observation, State
 from openenv.utils import run_async_safely
 
 __all__ = ["MCP_TOOL_CALL_TIMEOUT", "VALID_MODES", "MCPEnvironment", "get_server_tools"]
@@ -52,7 +52,7 @@ T = TypeVar("T")
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
-class MCPEnvironment(Environment[Any, Any, Any]):
+class MCPEnvironment(Environment[CallToolAction | ListToolsAction, Observation, State]):
     """Base of environments whose tools are a FastMCP server's.
 
     Subclasses define `reset`, `state` and, if there are actions other than tool calls, `_step_impl`.

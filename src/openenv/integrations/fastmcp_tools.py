@@ -34,8 +34,8 @@ def import_fastmcp() -> Any:
         import fastmcp
     except ImportError as problem:
         raise MissingExtraError("MCPEnvironment", "fastmcp") from problem
-    if not hasattr(fastmcp.FastMCP, "call_tool"):
-        raise MissingExtraError(f"MCPEnvironment (FastMCP {fastmcp.__version__} is too old: it)", "fastmcp")
+    if not hasattr(getattr(fastmcp, "FastMCP", None), "call_tool"):
+        raise MissingExtraError("MCPEnvironment (FastMCP 2 is too old)", "fastmcp")
     return fastmcp
 
 

@@ -31,7 +31,8 @@ GradioBuilder = Callable[..., Any]
 
 def has_gradio() -> bool:
     """Whether Gradio is installed."""
-    return importlib.util.find_spec("gradio") is not None
+    spec = importlib.util.find_spec("gradio")
+    return spec is not None and spec.origin is not None  # a mere folder of that name is importable too
 
 
 def import_gradio() -> Any:
@@ -40,10 +41,10 @@ def import_gradio() -> Any:
     Raises:
         MissingExtraError: it is not installed.
     """
-    try:
-        import gradio
-    except ImportError as problem:
-        raise MissingExtraError("the Gradio page", "gradio") from problem
+    if not has_gradio():
+        raise MissingExtraError("the Gradio page", "gradio")
+    import gradio
+
     return gradio
 
 

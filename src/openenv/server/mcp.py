@@ -273,6 +273,8 @@ def _listed(tool: Any) -> Payload:
 
 
 async def _ask_fastmcp(env: Any) -> Any:
+    if hasattr(env, "published_tools"):  # ours knows the published form; any other MCPEnvironment is asked
+        return await env.published_tools()
     async with env.mcp_session():
         return await env.mcp_client.list_tools()
 

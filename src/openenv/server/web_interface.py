@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Body, FastAPI, HTTPException, WebSocket, WebSocketDisconnect
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 from openenv.errors import OpenEnvError
 from openenv.protocol.jsonvalue import to_jsonable
@@ -90,7 +90,16 @@ def mount(
         page = combine(gr, gradio_builder(*arguments), default, custom_tab_name, custom_tab_primary, title)
     _close_with(app, manager)
     _mount_manager_routes(app, manager)
+    _redirect(app, "/", "web/")
+    _redirect(app, PATH, "web/")
     gr.mount_gradio_app(app, page, path=PATH)
+
+
+def _redirect(app: FastAPI, path: str, to: str) -> None:
+    async def redirect() -> RedirectResponse:
+        return RedirectResponse(to)
+
+    app.add_api_route(path, redirect, methods=["GET"], include_in_schema=False)
 
 
 def _close_with(app: FastAPI, manager: WebInterfaceManager) -> None:
@@ -192,7 +201,10 @@ def create_web_interface_app(
     mode: Any | None = None,
     reset_observation_cls: type[Observation] | None = None,
 ) -> FastAPI:
-    """Make the application of an environment with its page mounted; arguments as in `create_app`."""
+    """Make the application of an environment with its page mounted; arguments as in `create_app`.
+
+    In production mode there is no page: it would reset and step.
+    """
     from openenv.server.app import create_fastapi_app
 
     app = create_fastapi_app(
@@ -206,6 +218,8 @@ def create_web_interface_app(
         mode=mode,
         reset_observation_cls=reset_observation_cls,
     )
+    if app.state.openenv.settings.production:
+        return app
     mount(
         app,
         env,
