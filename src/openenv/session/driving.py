@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Any
 
+from openenv._drive import discard
 from openenv.errors import EnvironmentFailedError, OpenEnvError, UsageError
 from openenv.session.deadline import Abandoned, Call, Interrupted
 from openenv.types import StepResult
@@ -141,8 +142,7 @@ def resolve(value: Any) -> Any:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(wait())
-    if inspect.iscoroutine(value):
-        value.close()
+    discard(value)
     raise UsageError(
         "This environment is asynchronous: in a running event loop use its asynchronous face "
         "(openenv.connect, or Session.areset and Session.astep)"
