@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.server.environments import Broken, Calculator, Guess, Looping, Napping
-from tests.server.wire import Wire, runtime_of
+from tests.server.wire import Wire, runtime_of, until
 
 from openenv.environment import describe
 from openenv.errors import (
@@ -234,6 +234,49 @@ async def test_a_socket_lost_while_waiting_leaves_the_queue() -> None:
             await wire.door.open()
 
 
+async def test_a_socket_lost_while_waiting_elsewhere_leaves_the_queue() -> None:
+    runtime = ServerRuntime(describe(Guess), ServerSettings(max_sessions=1, queue_timeout_s=30))
+    async with Wire(runtime):
+        wire = Wire(runtime)
+        opening = asyncio.create_task(wire.door.open())
+        await until(lambda: runtime.manager.statistics().queued == 1)
+        await wire.door.lost()
+        with pytest.raises(SessionLost):
+            await opening
+        await until(lambda: runtime.manager.statistics().queued == 0)
+    runtime.home.leave()
+
+
+async def test_a_session_that_comes_too_late_is_closed() -> None:
+    runtime = runtime_of(Guess)
+    wire = Wire(runtime)
+    wire.door.gone = True
+    with pytest.raises(SessionLost):
+        await runtime.open_attached("ws", wire.door)
+    assert runtime.manager.active == 0
+    hosted = await runtime.open_session("mcp")
+    with pytest.raises(SessionLost):
+        await runtime.attach(hosted.id, wire.door)
+    assert hosted.attached == 0
+    await runtime.drain()
+
+
+async def test_a_deadline_beyond_all_clocks_stops_no_other() -> None:
+    async with (
+        Wire(runtime_of(Napping), extended=True) as wire,
+        Wire(runtime_of(Napping), extended=True) as other,
+    ):
+        await wire.ask(RESET)
+        await other.ask(RESET)
+        for timeout in ("1e300", "Infinity"):
+            wire.send(b'{"type":"step","data":{"seconds":0.3},"id":1,"timeout_s":%s}' % timeout.encode())
+            await asyncio.sleep(0.1)
+            reply = await other.ask({"type": "step", "data": {"seconds": 20}, "id": 1, "timeout_s": 0.05})
+            assert reply["data"]["outcome"] == "timeout"
+            assert (await wire.reply())["type"] == "observation"
+            await other.ask({**RESET, "id": 2})
+
+
 async def test_an_opening_that_its_transport_cancels_is_cancelled() -> None:
     runtime = runtime_of(Guess, max_sessions=1, queue_timeout_s=30)
     async with Wire(runtime):
@@ -299,6 +342,7 @@ async def test_a_drained_server_closes_its_sockets_after_the_running_step() -> N
         await runtime.drain(5)
         assert (await wire.reply())["type"] == "observation"
         assert await wire.closed == 1001
+        wire.door.end(1000, "once is enough")
         with pytest.raises(SessionCapacityError, match="shutting down"):
             await Wire(runtime).door.open()
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,9 +18,11 @@ from tests.server.environments import (
     Published,
     Single,
 )
+from tests.server.wire import runtime_of
 
 from openenv.environment import describe
 from openenv.server.app import create_fastapi_app, make_app
+from openenv.server.http import call
 from openenv.server.settings import ServerSettings
 
 TYPED = {"detail", "message", "code", "error", "outcome", "retryable", "session_fate"}
@@ -335,3 +338,19 @@ def test_awkward_observations_reach_the_client() -> None:
 
 def test_the_schema_of_the_session_is_the_described_one() -> None:
     assert describe(Guess).requires_reset
+
+
+async def test_a_caller_that_leaves_disturbs_nobody() -> None:
+    runtime = runtime_of(Napping)
+    hosted = await runtime.open_session("http")
+    await hosted.acall("reset")
+
+    def nap() -> Any:
+        return "step", {"action": {"seconds": 0.1}}
+
+    leaving = asyncio.create_task(call(runtime, hosted, nap, lambda result: result))
+    await asyncio.sleep(0.02)
+    leaving.cancel()
+    await asyncio.wait({leaving})
+    assert (await hosted.acall("state")).step_count == 1
+    await runtime.drain()

@@ -42,6 +42,7 @@ def test_header_query_and_cookie_name_a_session() -> None:
     assert read({"cookie": "openenv_y=c"}) == (None, Naming.NEVER)
     assert read({"cookie": "openenv_x="}) == (None, Naming.NEVER)
     assert read({"cookie": "\x00;=;;["}) == (None, Naming.NEVER)
+    assert read({"cookie": "(odd,=1; openenv_x=c; openenv_x"}) == ("c", Naming.COOKIE)
     assert read({}) == (None, Naming.NEVER)
 
 

@@ -166,6 +166,18 @@ async def test_a_fastmcp_server_is_asked() -> None:
     assert tools == [{"done": False, "reward": None, "metadata": {"a": 1}}, {"name": "plain"}]
 
 
+async def test_ours_knows_its_listing() -> None:
+    class Knowing(Holder):
+        async def published_tools(self) -> list[Any]:
+            return [{"name": "known"}]
+
+    prepared, finish = tool_call(described(Knowing), Dialect.FASTMCP, request("tools/list"))
+    assert prepared is not None
+    env = Knowing()
+    assert finish(await prepared[1]["question"](env)) == {"tools": [{"name": "known"}]}
+    assert env.entered == 0
+
+
 def test_tools_of_a_step_are_listed_by_a_step() -> None:
     prepared, finish = tool_call(described(ByStep), Dialect.ACTIONS, request("tools/list"))
     assert prepared is not None

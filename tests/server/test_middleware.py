@@ -144,3 +144,20 @@ async def test_other_scopes_pass() -> None:
     middleware = SecurityMiddleware(app, make_app(Guess, ServerSettings()).state.openenv)
     await middleware({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
     assert seen == ["lifespan"]
+
+
+async def test_a_client_that_goes_away_is_passed_on() -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(await receive())
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(event: Any) -> None:
+        seen.append(event)
+
+    middleware = SecurityMiddleware(app, make_app(Guess, ServerSettings()).state.openenv)
+    await middleware({"type": "http", "method": "POST", "path": "/own", "headers": []}, receive, send)
+    assert seen == [{"type": "http.disconnect"}]

@@ -86,3 +86,16 @@ async def test_a_reset_that_takes_too_long_is_no_sign_of_life(monkeypatch: pytes
     answer = await runtime_of(Sleepy).readiness.check()
     assert not answer.ready
     assert "more than" in answer.detail
+
+
+async def test_a_probe_that_is_cancelled_leaves_no_answer() -> None:
+    runtime = runtime_of(Guess)
+    asker = asyncio.create_task(runtime.readiness.check())
+    await asyncio.sleep(0)
+    probe = runtime.readiness._probing
+    assert probe is not None
+    probe.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asker
+    assert (await runtime.readiness.check()).ready
+    await runtime.drain()

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from tests.server.environments import Calculator, Guess, Looping, Napping, Published, Single
-from tests.server.wire import Wire, runtime_of
+from tests.server.wire import Wire, runtime_of, until
 
 from openenv.environment import describe
 from openenv.errors import (
@@ -73,8 +73,7 @@ async def test_closing_soon() -> None:
     runtime = runtime_of(Guess)
     hosted = await runtime.open_session("http")
     assert runtime.close_soon(hosted.id)
-    await asyncio.sleep(0.1)
-    assert runtime.manager.active == 0
+    await until(lambda: runtime.manager.active == 0)
     async with Wire(runtime) as wire:
         assert not runtime.close_soon(wire.door.session.id)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +15,20 @@ from openenv.server.settings import ServerSettings
 
 
 def runtime_of(target: Any, **settings: Any) -> ServerRuntime:
-    return ServerRuntime(describe(target), ServerSettings(**settings))
+    """A runtime whose home, in an asynchronous test, is the test's loop."""
+    runtime = ServerRuntime(describe(target), ServerSettings(**settings))
+    with contextlib.suppress(RuntimeError):
+        runtime.start()
+    return runtime
+
+
+async def until(check: Callable[[], bool]) -> None:
+    """Wait until something holds, for five seconds at most."""
+    for _ in range(500):
+        if check():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came to hold")
 
 
 class Wire:

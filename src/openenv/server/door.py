@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ NORMAL = 1000
 _LOST_TIMEOUT_S = 10.0
 
 
-class Message:
+class Message(ABC):
     """One message of a client and, once it is known, its reply.
 
     Attributes:
@@ -54,17 +55,17 @@ class Message:
         self.reply: bytes | None = None
         self.last = False
 
+    @abstractmethod
     def prepare(self) -> Prepared | None:
         """Decode the message; runs where the environment lives.
 
         Raises:
             OpenEnvError: it is not of the protocol.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, value: Any, error: OpenEnvError | None) -> bytes:
         """Encode the reply, empty for none."""
-        raise NotImplementedError
 
     def done(self, value: Any, error: OpenEnvError | None) -> None:
         """Take what came of the call."""

@@ -17,7 +17,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -90,11 +89,12 @@ def _named(headers: Mapping[str, str], query: str, cookie_name: str) -> tuple[st
     explicit = headers.get(SESSION_HEADER) or parse_qs(query).get("session_id", [None])[0]
     if explicit:
         return explicit, Naming.EXPLICITLY
-    try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(cookie_name)
-    except CookieError:
-        cookie = None
-    return (cookie.value, Naming.COOKIE) if cookie is not None and cookie.value else (None, Naming.NEVER)
+    # By hand: the standard library drops every cookie if one of them, anybody's, has an odd name.
+    for cookie in headers.get("cookie", "").split(";"):
+        name, _, value = cookie.strip().partition("=")
+        if name == cookie_name and value:
+            return value, Naming.COOKIE
+    return None, Naming.NEVER
 
 
 def _is_address(host: str) -> bool:

@@ -273,8 +273,9 @@ def _listed(tool: Any) -> Payload:
 
 
 async def _ask_fastmcp(env: Any) -> Any:
-    if hasattr(env, "published_tools"):  # ours knows the published form; any other MCPEnvironment is asked
-        return await env.published_tools()
+    published = getattr(env, "published_tools", None)
+    if published is not None:  # ours knows the published form; any other MCPEnvironment is asked
+        return await published()
     async with env.mcp_session():
         return await env.mcp_client.list_tools()
 

@@ -68,12 +68,10 @@ class Readiness:
 
     async def _probe(self) -> ReadyAnswer:
         manager = self._runtime.manager
-        if manager.active >= manager.max_sessions:
-            return ReadyAnswer(True, "every session slot is in use")
         try:
             hosted = await manager.open(owner="ready", wait=False)
-        except SessionCapacityError as error:
-            return ReadyAnswer(not manager.draining, error.message)
+        except SessionCapacityError:
+            return ReadyAnswer(not manager.draining, "every session slot is in use")
         except OpenEnvError as error:
             return ReadyAnswer(False, error.message)
         try:
