@@ -127,7 +127,7 @@ class Call:
     def error(self, what: str) -> StepTimeoutError:
         """The error that the caller gets when the call expired."""
         return StepTimeoutError(
-            f"{what} passed its deadline of {self.timeout_s:g} s and was stopped; "
+            f"{what} passed its deadline of {self.timeout_s:.3g} s and was stopped; "
             "the environment was discarded, reset() builds a new one",
             timeout_s=self.timeout_s,
         )
