@@ -26,6 +26,7 @@ from openenv.protocol.masking import apply_mask
 DEFAULT_MAX_MESSAGE_BYTES = 100 * 1024 * 1024
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+_utf8_decoder = codecs.getincrementaldecoder("utf-8")
 _OPCODES = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
 _FIN, _RESERVED, _CONTROL = 0x80, 0x70, 0x08
 _FINAL_TEXT = _FIN | TEXT
@@ -147,7 +148,7 @@ class Frames:
         self._message_opcode = 0  # TEXT or BINARY while a message is being collected
         # One buffer per message and one per control frame: [message, control].
         self._collected = [bytearray(), bytearray()]
-        self._text_check = codecs.getincrementaldecoder("utf-8")()
+        self._text_check: codecs.IncrementalDecoder | None = None  # made for the first text it is needed for
         self._error: WebSocketError | None = None
         self.closed = False
         """Whether the peer's close frame has arrived; what follows it is ignored."""
@@ -288,7 +289,11 @@ class Frames:
         return position + taken
 
     def _check_text(self, piece: bytes, last: bool) -> None:
-        if piece.isascii() and not self._text_check.getstate()[0]:
+        if self._text_check is None:
+            if piece.isascii():
+                return
+            self._text_check = _utf8_decoder()
+        elif piece.isascii() and not self._text_check.getstate()[0]:
             return
         try:
             self._text_check.decode(piece, last)

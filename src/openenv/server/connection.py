@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from enum import IntEnum
@@ -93,6 +92,7 @@ class DoorConnection(asyncio.Protocol):
 
     __slots__ = (
         "_deliver_soon",
+        "_delivering",
         "_door",
         "_frames",
         "_has_door",
@@ -126,8 +126,9 @@ class DoorConnection(asyncio.Protocol):
         self._loop = loop
         self._phase = Phase.NEW
         self._frames = Frames("server", runtime.max_frame_bytes)
-        self._waiting: deque[Text | Binary] = deque()
+        self._waiting: list[Text | Binary] = []
         self._paused = False
+        self._delivering = False
         self._deliver_soon = False
         self._heard = True  # since the last ping
         self._timer: asyncio.TimerHandle | None = None  # of the ping, the drain or the close
@@ -263,10 +264,14 @@ class DoorConnection(asyncio.Protocol):
         waiting, several = self._waiting, len(self._waiting) > 1
         if several:
             self._writer.cork()
-        share = MAX_PENDING
-        while waiting and share and self._phase is Phase.OPEN and self._keeping_up():
-            share -= 1
-            self._hand_over(waiting.popleft())
+        self._delivering, taken = True, 0
+        for event in waiting[:MAX_PENDING]:
+            if self._phase is not Phase.OPEN or not self._keeping_up():
+                break
+            taken += 1
+            self._hand_over(event)
+        del waiting[:taken]
+        self._delivering = False
         if several:
             self._writer.uncork()
         self._regulate()
@@ -276,6 +281,8 @@ class DoorConnection(asyncio.Protocol):
 
     def _regulate(self) -> None:
         """Stop or resume reading; see to it that what waits is handed over as soon as it can be."""
+        if self._delivering:
+            return  # it ends with this
         if self._phase in (Phase.OPENING, Phase.OPEN):
             behind = len(self._waiting) > MAX_PENDING if self._phase is Phase.OPENING else bool(self._waiting)
             pause = behind or (self._phase is Phase.OPEN and not self._keeping_up())
