@@ -267,7 +267,6 @@ def test_a_message_of_64_mib_leaves_the_session_alive() -> None:
         talk = talk_of(client)
         talk.ask({"type": "reset"})
         assert talk.ask(b"x" * (64 << 20))["data"]["code"] == "INVALID_JSON"
-        assert talk.step(by=1, text="y" * (64 << 20))["data"]["observation"]["result"] == "1" + "y" * (
-            64 << 20
-        )
+        long = "y" * (64 << 20)
+        assert talk.step(by=1, text=long)["data"]["observation"]["result"] == "1" + long
         assert talk.step(by=1)["data"]["observation"]["result"] == "2"
