@@ -157,6 +157,22 @@ def test_a_folder_without_init_is_a_package_if_it_has_code(folder):
     assert space.own_name("data", space.module) is None
 
 
+def test_a_folder_that_is_the_current_directory_keeps_its_modules_to_itself(folder, monkeypatch):
+    root = folder(
+        "cwd_env",
+        {
+            "models.py": MODELS,
+            "server/env.py": "from models import Move",
+            "app.py": "from server.env import Move",
+        },
+    )
+    monkeypatch.chdir(root)
+    monkeypatch.syspath_prepend("")
+    space = open_namespace(root, "cwd_env")
+    assert space.import_module("app").Move is space.import_module("models").Move
+    assert not {"models", "server"} & set(sys.modules)
+
+
 def test_path_entries_inside_the_folder_stay_with_it(folder):
     root = folder(
         "path_env",

@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 from openenv.catalog.loading import explain
 from openenv.catalog.manifest import MANIFEST, read_manifest
-from openenv.catalog.namespace import open_namespace
+from openenv.catalog.namespace import exists, open_namespace
 from openenv.environment import Environment
 from openenv.errors import TargetError
 
@@ -56,7 +56,12 @@ def load_module(name: str) -> ModuleType | None:
     Raises:
         TargetError: it does not import.
     """
-    _add_current_directory(name.partition(".")[0])
+    here = Path.cwd()
+    if not exists(name.partition(".")[0]):
+        if (here / f"{name}.py").is_file():
+            return load_file(here / f"{name}.py")
+        if (here / name.partition(".")[0]).is_dir():
+            sys.path.append(str(here))  # as `python -m` does
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as problem:
@@ -156,15 +161,6 @@ def _natural_name(path: Path) -> str | None:
     except (ImportError, ValueError):  # a module of that name is loaded and has no spec
         return None
     return name if spec is not None and spec.origin and Path(spec.origin).resolve() == path else None
-
-
-def _add_current_directory(head: str) -> None:
-    """Make the current directory importable, as `python -m` does, if that is where the module is."""
-    here = Path.cwd()
-    if head in sys.modules or str(here) in sys.path or "" in sys.path:
-        return
-    if (here / f"{head}.py").is_file() or (here / head).is_dir():
-        sys.path.append(str(here))
 
 
 def _module_place(name: str) -> Path:

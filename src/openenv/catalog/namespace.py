@@ -133,7 +133,7 @@ class Namespace:
         for package in dict.fromkeys((self.module, inside, *self._extra_packages)):
             if _has_module(head, self.folder.joinpath(*package[len(self.module) :].split(".")[1:])):
                 return f"{package}.{name}"
-        if head == "core" and _exists(f"openenv.{name}") and not _exists(head):
+        if head == "core" and exists(f"openenv.{name}") and not exists(head):
             return f"openenv.{name}"
         return None
 
@@ -256,14 +256,14 @@ def _private_name(folder: Path, name: str | None) -> str:
     return f"{PRIVATE_ROOT}.{readable}_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
 
 
-def _exists(name: str) -> bool:
-    """Whether an ordinary import would find `name`."""
-    if name in sys.modules:
-        return True
+def exists(name: str, *, as_file: bool = False) -> bool:
+    """Whether an ordinary import would find `name`; with `as_file`, as more than a folder without code."""
     try:
-        return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):  # its parent cannot be imported, or has no spec
-        return False
+        loaded = sys.modules.get(name)
+        spec = loaded.__spec__ if loaded is not None else importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):  # its parent, or the module itself, has no spec
+        return name in sys.modules
+    return spec is not None and (spec.origin is not None or not as_file)
 
 
 def _has_module(head: str, folder: Path) -> bool:
@@ -273,8 +273,8 @@ def _has_module(head: str, folder: Path) -> bool:
         return False
     if spec.origin is not None:
         return True
-    # A folder without __init__.py: Python prefers a module of that name from anywhere else.
-    return any((folder / head).glob("*.py")) and not _exists(head)
+    # A folder without __init__.py: Python prefers a file or package of that name from anywhere else.
+    return any((folder / head).glob("*.py")) and not exists(head, as_file=True)
 
 
 def _root_spec(module: str, folder: Path) -> ModuleSpec | None:
