@@ -82,8 +82,7 @@ def next_commands(error: BaseException, code: ExitCode) -> list[str]:
         errors.AuthenticationError: ["--token TOKEN, or export OPENENV_TOKEN=TOKEN"],
         errors.ServerUnreachableError: ["openenv serve TARGET, then use the URL it prints"],
         errors.SessionLost: ["run the command again: the episode is gone and was not continued"],
-        errors.TargetError: [_TRACEBACK] if error.__cause__ else ["openenv list", "openenv init NAME"],
-        errors.DefinitionError: [_TRACEBACK],
+        errors.TargetError: _for_target(error),
         errors.EnvironmentFactoryError: [_TRACEBACK],
         errors.EnvironmentFailedError: [_TRACEBACK],
     }
@@ -93,6 +92,12 @@ def next_commands(error: BaseException, code: ExitCode) -> list[str]:
     if code is ExitCode.INTERNAL:
         return [f"{_TRACEBACK}, and report it", "openenv doctor"]
     return []
+
+
+def _for_target(error: BaseException) -> list[str]:
+    if error.__cause__ is not None:
+        return [_TRACEBACK]
+    return [] if "did you mean" in str(error).lower() else ["openenv list", "openenv init NAME"]
 
 
 def _causes(error: BaseException) -> list[str]:

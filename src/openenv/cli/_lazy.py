@@ -7,7 +7,8 @@ It is also the boundary where an exception of a command becomes a message and an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
@@ -93,8 +94,15 @@ class LazyGroup(TyperGroup):
         application = typer.Typer(
             add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}
         )
-        application.command(name)(import_module(self.table[name].module).command)
+        function = import_module(self.table[name].module).command
+        application.command(name, help=_paragraphs(function))(function)
         return get_command(application)
+
+
+def _paragraphs(function: Callable[..., Any]) -> str:
+    """The docstring with one line per paragraph: help wraps lines and keeps line breaks."""
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _split_at_double_dash(args: list[str]) -> tuple[list[str], list[str], list[str]]:

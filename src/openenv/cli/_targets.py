@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,15 +38,17 @@ def complete_target(incomplete: str) -> list[tuple[str, str]]:
     return names
 
 
-Target = Annotated[
-    str,
-    typer.Argument(
-        metavar="TARGET",
-        help="game.py[:Class], module[:Class], a shipped name, a package folder, or a server's URL.",
-        autocompletion=complete_target,
-        show_default=False,
-    ),
-]
+def _argument(what: str) -> Any:
+    return typer.Argument(metavar="TARGET", help=what, autocompletion=complete_target, show_default=False)
+
+
+_HERE = "game.py[:Class], module[:Class], a shipped name, a package folder"
+
+Target = Annotated[str, _argument(f"{_HERE}, or the URL of a server.")]
+"""An environment here or on a server."""
+
+LocalTarget = Annotated[str, _argument(f"{_HERE}.")]
+"""An environment that can be imported here."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 

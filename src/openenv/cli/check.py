@@ -48,12 +48,15 @@ def _show(target: str, report: Report) -> None:
                 say(f"  {paint(label, 'dim')}{first}")
                 for line in rest:
                     say(f"    {line}")
-    for check, reason in report.skipped.items():
-        say(paint(f"skipped {check}: {printable(reason)}", "dim"))
-    counts = ", ".join(
-        f"{count} {severity.value}{'s' * (count != 1)}"
-        for severity, count in Counter(finding.severity for finding in report.findings).items()
-    )
+    for reason in dict.fromkeys(report.skipped.values()):
+        names = [name for name, why in report.skipped.items() if why == reason]
+        say(paint(f"skipped, {printable(reason)}: {', '.join(names)}", "dim"))
+    severities = Counter(finding.severity for finding in report.findings)
+    counts = [_count(len(report.checks), "check")]
+    counts += [_count(number, severity.value) for severity, number in severities.items()]
     verdict = "keeps the contract" if report.ok else "does not keep the contract"
-    summary = f"{target} {verdict}: {len(report.checks)} checks" + (f", {counts}" if counts else "")
-    say(paint(summary, "green" if report.ok else "red"))
+    say(paint(f"{target} {verdict}: {', '.join(counts)}", "green" if report.ok else "red"))
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"

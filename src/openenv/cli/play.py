@@ -16,9 +16,12 @@ from openenv.cli.exit_codes import ExitCode
 
 def command(
     target: Target,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the first episode.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of the first episode.", show_default=False)
+    ] = None,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", help="Deadline of every call, in seconds.", min=0.001)
+        float | None,
+        typer.Option("--timeout", help="Deadline of every call, in seconds.", min=0.001, show_default=False),
     ] = None,
     token: Token = None,
     jsonl: Annotated[

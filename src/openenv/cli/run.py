@@ -22,13 +22,17 @@ def command(
     target: Target,
     episodes: Annotated[int, typer.Option("--episodes", "-n", help="How many episodes.", min=1)] = 10,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Seed of the first episode; the next has the next.", min=0)
+        int | None,
+        typer.Option(
+            "--seed", help="Seed of the first episode; the next has the next.", min=0, show_default="drawn"
+        ),
     ] = None,
     max_steps: Annotated[
         int, typer.Option("--max-steps", help="Steps after which an episode is left.", min=1)
     ] = 100,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", help="Deadline of every call, in seconds.", min=0.001)
+        float | None,
+        typer.Option("--timeout", help="Deadline of every call, in seconds.", min=0.001, show_default=False),
     ] = None,
     token: Token = None,
     as_json: AsJson = False,

@@ -11,7 +11,7 @@ import typer
 
 from openenv.cli._errors import debugging
 from openenv.cli._output import note, paint
-from openenv.cli._targets import Target
+from openenv.cli._targets import LocalTarget
 
 
 class Execution(StrEnum):
@@ -30,7 +30,7 @@ class LogFormat(StrEnum):
 
 
 def command(
-    target: Target,
+    target: LocalTarget,
     host: Annotated[str, typer.Option("--host", help="Address to bind.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option("--port", "-p", help="Port to bind; 0 takes a free one.", min=0, max=65535)
@@ -44,7 +44,7 @@ def command(
         typer.Option(
             "--token",
             envvar="OPENENV_TOKEN",
-            help="Bearer token that every caller must send; the variable keeps it out of process lists.",
+            help="Bearer token that every caller must send. The variable keeps it out of process lists.",
             show_default=False,
         ),
     ] = None,
