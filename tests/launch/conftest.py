@@ -62,9 +62,11 @@ elif argv[0] == "run":
     host, port, _ = argv[argv.index("--publish") + 1].split(":")
     env = dict(argv[i + 1].split("=", 1) for i, flag in enumerate(argv) if flag == "--env")
     log = (state / "log").open("wb")
+    command = [{python!r}, "-c", {server!r}, host, port]
+    if "echo:latest" in argv:
+        command = [{python!r}, "-m", "openenv.cli", "serve", "echo", "--host", host, "--port", port]
     process = subprocess.Popen(
-        [{python!r}, "-c", {server!r}, host, port], env={{**os.environ, **env}},
-        stdout=log, stderr=log, start_new_session=True,
+        command, env={{**os.environ, **env}}, stdout=log, stderr=log, start_new_session=True
     )
     (state / "pid").write_text(str(process.pid))
     print("Pulling image")

@@ -6,6 +6,7 @@ import urllib.request
 
 import pytest
 
+from openenv import GenericEnvClient
 from openenv.errors import LaunchError, LaunchTimeoutError, UsageError
 from openenv.launch import ContainerProvider, LocalDockerProvider
 
@@ -122,3 +123,14 @@ def test_a_process_that_ends_removes_its_container(fake):
     subprocess.run([sys.executable, "-c", script], check=True, env=dict(os.environ))
     assert fake.calls[-1][1] == "rm"
     wait_until_gone(fake.pid)
+
+
+def test_a_client_that_starts_an_image(fake):
+    client = GenericEnvClient.from_docker_image("echo:latest").sync()
+    with client:
+        client.reset(seed=1)
+        action = {"type": "call_tool", "tool_name": "echo_message", "arguments": {"message": "hi"}}
+        assert client.step(action).observation["result"]["data"] == "hi"
+        pid = fake.pid
+    wait_until_gone(pid)
+    assert fake.calls[-1][1] == "rm"
