@@ -90,6 +90,7 @@ def test_a_message_over_the_limit_closes_with_1009(url: str, path: str) -> None:
         (ws.text_frame(b"\xff\xfe", mask=True), 1007),
         (ws.encode_frame(ws.CLOSE, b"\x03\xee", mask=True), 1002),
     ],
+    ids=["unmasked", "reserved bit", "reserved opcode", "stray continuation", "no UTF-8", "close code"],
 )
 def test_offences_close_with_the_code_of_the_rfc(url: str, path: str, data: bytes, code: int) -> None:
     with RawClient(url, path) as client:
