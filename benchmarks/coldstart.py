@@ -15,6 +15,8 @@ def run(context: Context) -> dict[str, Any]:
     """Return ``{server: {cpu_ms, wall_ms}}``."""
     progress("cold start")
     kinds = [published(context.published_python), *(kind for kind in ours() if kind.name in KINDS)]
+    if context.quick:
+        kinds = kinds[:2]
     return interleave(kinds, context.pick(3, 1), _cold_start, lambda kind: kind.name)
 
 

@@ -62,7 +62,7 @@ def run(context: Context) -> dict[str, Any]:
         ]
         for program in programs:  # bytecode caches and the page cache
             _cost(program)
-        return interleave(programs, context.pick(5, 2), _cost, lambda program: program.name)
+        return interleave(programs, context.pick(5, 1), _cost, lambda program: program.name)
 
 
 def _cost(program: Program) -> dict[str, float]:

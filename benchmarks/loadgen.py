@@ -4,6 +4,10 @@ Every session is a connection of its own: connect, one reset, then step after st
 to the one before has arrived. The first reply of each session is parsed and checked; later ones are only
 searched for an error. The server's CPU time is read around the measured window, so the generator's own cost
 does not count; its latency does, a few microseconds, the same for every server.
+
+The generator never sleeps while it measures. Waking a client that sleeps on another core is charged to the
+server's `send` (in a virtual machine some 20 µs, as much as all else together), and that is a property of
+loopback and of the generator, not of the server.
 """
 
 from __future__ import annotations
