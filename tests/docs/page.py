@@ -174,8 +174,9 @@ class Page:
         named = _PORT.search(command)
         port = int(self._port(named[0] if named else "8000"))
         deadline = time.monotonic() + 20
-        while not (_listens(port) and matches(expected.rstrip() + "...", self._without_ports(log.read_text()))):
-            where = f"{self.path.name}:{snippet.line}: `{command}`"
+        where = f"{self.path.name}:{snippet.line}: `{command}`"
+        printed = ""
+        while not (_listens(port) and matches(expected.rstrip() + "...", printed)):
             printed = self._without_ports(log.read_text())
             if process.poll() is not None:
                 raise PageFailure(f"{where} ended\n{printed}")
