@@ -4,7 +4,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 from tests.server.environments import (
@@ -150,6 +151,32 @@ def test_new_routes_give_way_to_an_authors() -> None:
         for path in ("/", "/web", "/docs", "/ready", "/metrics"):
             assert client.get(path).json() == {"mine": True}
         assert client.post("/close").json() == {"mine": True}
+
+
+def test_they_give_way_to_included_routers_and_mounts() -> None:
+    app = app_of(Guess)
+    router = APIRouter()
+    router.add_api_route("/metrics", lambda: {"mine": True}, methods=["GET"])
+    app.include_router(router)
+    app.mount("/web", PlainTextResponse("mine"))
+    with TestClient(app) as client:
+        assert client.get("/metrics").json() == {"mine": True}
+        assert client.get("/web/").text == "mine"
+        assert client.get("/ready").status_code == 200
+
+
+def test_they_do_not_give_way_to_what_takes_whatever_is_left() -> None:
+    for catch_all in ("mount", "route"):
+        app = app_of(Guess)
+        if catch_all == "mount":
+            app.mount("/", PlainTextResponse("mine"))
+        else:
+            app.add_api_route("/{rest:path}", lambda rest: PlainTextResponse("mine"), methods=["GET"])
+        with TestClient(app) as client:
+            assert client.get("/ready").json()["status"] == "ready"
+            assert "POST /step" in client.get("/docs").text
+            assert client.get("/anything").text == "mine"
+            assert client.get("/reset").status_code in {200, 405}
 
 
 def test_routes_of_an_author_keep_their_method() -> None:

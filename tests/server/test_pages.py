@@ -33,6 +33,7 @@ def test_in_production_it_speaks_of_tools() -> None:
 def test_the_routes_are_listed() -> None:
     with TestClient(make_app(Guess, ServerSettings())) as client:
         text = client.get("/docs").text
+        assert client.get("/redoc").text == text
         assert "POST /step" in text
         assert "openapi.json" in text
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.routing import APIRoute
-from starlette.routing import Match, WebSocketRoute
+from starlette.routing import BaseRoute, Match, Mount, WebSocketRoute
 
 from openenv.environment import EnvironmentSpec
 from openenv.protocol.jsonvalue import to_jsonable
@@ -43,12 +43,21 @@ class YieldingRoute(APIRoute):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match, unless somebody else's route does."""
         match, child_scope = super().matches(scope)
-        if match is not Match.NONE and any(
-            not isinstance(route, YieldingRoute) and route.matches(scope)[0] is Match.FULL
-            for route in scope["app"].routes
-        ):
-            return Match.NONE, {}
-        return match, child_scope
+        if match is Match.NONE:
+            return match, child_scope
+        others = (route for route in scope["app"].routes if not isinstance(route, YieldingRoute))
+        return (
+            (Match.NONE, {})
+            if any(self._is_taken(route, scope) for route in others)
+            else (match, child_scope)
+        )
+
+    def _is_taken(self, route: BaseRoute, scope: Scope) -> bool:
+        """Whether a route was made for this very path; one that takes whatever is left does not count."""
+        if isinstance(route, Mount) and not route.path and self.path != "/":
+            return False
+        match, child_scope = route.matches(dict(scope))
+        return match is Match.FULL and not child_scope.get("path_params")
 
 
 class _SocketEndpoint:
@@ -209,7 +218,7 @@ def _register_own(app: FastAPI, runtime: ServerRuntime) -> None:
 
     _yielding(app, "/ready", ready, "GET", summary="Whether a session can be opened", tags=["Health"])
     _yielding(app, "/metrics", metrics, "GET", summary="Metrics for Prometheus", tags=["Health"])
-    for path, endpoint in (("/", root), ("/web", web), ("/docs", docs)):
+    for path, endpoint in (("/", root), ("/web", web), ("/docs", docs), ("/redoc", docs)):
         _yielding(app, path, endpoint, "GET", include_in_schema=False)
 
 
