@@ -313,3 +313,27 @@ def test_star_imports(folder):
     app = open_namespace(root, "star_env").import_module("app")
     assert app.A == 1
     assert not hasattr(app, "B")
+
+
+def test_a_top_level_import_of_the_core_package(folder):
+    root = folder("core_env", {"app.py": "import core\nfrom core import env_client"})
+    app = open_namespace(root, "core_env").import_module("app")
+    assert app.core.__name__ == "openenv.core"
+
+
+def test_names_that_other_finders_refuse_are_not_taken_for_ours(folder, monkeypatch):
+    from types import ModuleType
+
+    monkeypatch.setitem(sys.modules, "spec_less", ModuleType("spec_less"))
+    root = folder(
+        "spec_less", {"__init__.py": "", "app.py": "from spec_less.models import Move", "models.py": MODELS}
+    )
+    space = open_namespace(root, "spec_less")
+    assert space.module.startswith(PRIVATE_ROOT)
+    assert space.import_module("app").Move is space.import_module("models").Move
+
+
+def test_a_missing_dependency_of_an_inner_module_is_not_blamed_on_the_module(folder):
+    root = folder("inner_env", {"models/__init__.py": "from . import nowhere", "app.py": "import models"})
+    with pytest.raises(ImportError, match="nowhere"):
+        open_namespace(root, "inner_env").import_module("app")

@@ -255,3 +255,20 @@ def test_a_script_can_name_itself(folder):
     root = folder({"script.py": program})
     done = subprocess.run([sys.executable, root / "script.py"], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
+
+
+def test_dir_and_names_of_the_catalog():
+    import openenv.catalog as catalog
+
+    assert set(dir(catalog)) == set(catalog.__all__)
+    assert all(getattr(catalog, name) is not None for name in catalog.__all__)
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = catalog.nonsense
+
+
+def test_a_folder_of_modules_below_the_current_directory(folder, monkeypatch):
+    root = folder({"games_of_mine/__init__.py": "", "games_of_mine/guess.py": GUESS, "lone_game.py": GUESS})
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(root))])
+    assert resolve("games_of_mine.guess").name == "guess"
+    assert resolve("lone_game:Guess").name == "guess"
+    assert resolve("lone_game") is resolve("lone_game.py")

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 SERVER = """
-import os, sys, time
+import os, signal, sys, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 if os.environ.get("FAIL"):
     print("no such module: marlin")
     sys.exit(3)
+
+if os.environ.get("STUBBORN"):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):

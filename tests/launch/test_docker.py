@@ -134,3 +134,25 @@ def test_a_client_that_starts_an_image(fake):
         pid = fake.pid
     wait_until_gone(pid)
     assert fake.calls[-1][1] == "rm"
+
+
+def test_what_docker_does_wrong(fake, monkeypatch):
+    provider = LocalDockerProvider()
+    monkeypatch.setattr(LocalDockerProvider, "_docker", staticmethod(lambda *arguments, **options: ""))
+    with pytest.raises(LaunchError, match="printed no container id"):
+        provider.start_container("img")
+
+
+def test_a_docker_that_hangs(fake, monkeypatch):
+    monkeypatch.setattr("openenv.launch.docker._COMMAND_TIMEOUT_S", 0.3)
+    (fake.state.parent / "bin" / "docker").write_text("#!/bin/sh\nexec sleep 30\n")
+    with pytest.raises(LaunchError, match=r"`docker version` did not finish within 0\.3 s"):
+        LocalDockerProvider()
+
+
+def test_a_container_that_somebody_else_stopped(fake):
+    with LocalDockerProvider() as provider:
+        url = provider.start_container("img", env_vars={"SLOW": "60"})
+        provider.stop_container()
+        with pytest.raises(LaunchTimeoutError):
+            provider.wait_for_ready(url, timeout_s=0.2)

@@ -55,6 +55,16 @@ def test_what_a_failed_server_printed_is_quoted(fake, project):
     provider.stop()
 
 
+def test_a_server_that_does_not_stop_when_asked(fake, project, monkeypatch):
+    monkeypatch.setattr("openenv.launch.uv._STOP_TIMEOUT_S", 0.3)
+    provider = UVProvider(project_path=str(project), env_vars={"STUBBORN": "1"})
+    provider.start()
+    provider.wait_for_ready(timeout_s=20)
+    process = provider._process
+    provider.stop()
+    assert process.returncode == -9
+
+
 def test_order_of_calls(fake, project):
     provider = UVProvider(project_path=str(project))
     with pytest.raises(UsageError, match="not been started"):

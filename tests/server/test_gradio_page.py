@@ -1,6 +1,7 @@
 """The page with the real library; runs where the extra `gradio` is installed."""
 
 import gc
+import sys
 from typing import Literal
 
 import pytest
@@ -11,6 +12,8 @@ from openenv import Action, Environment, Observation, State
 from openenv.errors import MissingExtraError
 from openenv.server import gradio_page
 from openenv.server.web_interface import mount
+
+from .gradio_stand_in import Gradio
 
 
 class Move(Action):
@@ -61,3 +64,10 @@ def test_without_the_library(monkeypatch):
     monkeypatch.setattr("openenv.server.gradio_page.has_gradio", lambda: False)
     with pytest.raises(MissingExtraError, match=r"pip install 'openenv\[gradio\]'"):
         _ = gradio_page.OPENENV_GRADIO_THEME
+
+
+def test_the_theme(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", Gradio())
+    assert gradio_page.OPENENV_GRADIO_THEME == "theme"
+    with pytest.raises(AttributeError):
+        _ = gradio_page.NONSENSE

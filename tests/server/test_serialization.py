@@ -1,3 +1,7 @@
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
 import pytest
 from pydantic import ValidationError
 
@@ -15,6 +19,15 @@ class Everything(Action):
     tokens: list[int] = []
     action_id: int | str | None = None
     arguments: object = None
+
+
+class Tensor:
+    def __init__(self, values):
+        self.values = values
+
+
+class OfTensors(Action):
+    tokens: Tensor
 
 
 class Ask(CallToolAction):
@@ -81,3 +94,16 @@ def test_arguments_of_a_tool_call_may_be_json():
 def test_text_that_stands_for_nothing_is_refused():
     with pytest.raises(ValidationError, match="tokens"):
         deserialize_action_with_preprocessing({"tokens": "one, two"}, Everything)
+
+
+def test_tokens_become_a_tensor_where_nothing_else_fits(monkeypatch):
+    torch = ModuleType("torch")
+    torch.__spec__ = ModuleSpec("torch", None)
+    torch.long = "long"
+    torch.tensor = lambda values, dtype: Tensor(values)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    action = deserialize_action_with_preprocessing({"tokens": "1,2"}, OfTensors)
+    assert action.tokens.values == [1, 2]
+    assert deserialize_action_with_preprocessing({"tokens": "1,2"}, Everything).tokens == [1, 2]
+    with pytest.raises(ValidationError):
+        deserialize_action_with_preprocessing({"tokens": "x"}, OfTensors)

@@ -1,10 +1,10 @@
 """The page of published environments: its manager, and where it is mounted."""
 
 import asyncio
+import functools
 import sys
 import threading
-from importlib.machinery import ModuleSpec
-from types import ModuleType
+from enum import Enum
 from typing import Literal
 
 import pytest
@@ -13,15 +13,20 @@ from fastapi.testclient import TestClient
 from pydantic import Field, ValidationError
 
 from openenv import Action, Environment, Observation, State
+from openenv.catalog import resolve
 from openenv.errors import EnvironmentFailedError, OrderError
+from openenv.server.app import create_app
 from openenv.server.web_fields import action_fields
 from openenv.server.web_interface import (
     WebInterfaceManager,
+    create_web_interface_app,
     get_quick_start_markdown,
     load_environment_metadata,
     mount,
 )
 from openenv.types import EnvironmentMetadata
+
+from .gradio_stand_in import Gradio
 
 
 class Move(Action):
@@ -230,22 +235,9 @@ def test_without_gradio_a_note_says_what_is_missing(monkeypatch):
 
 @pytest.fixture
 def gradio(monkeypatch):
-    """A stand-in for the library, which notes what it is given."""
-    module = ModuleType("gradio")
-    module.__spec__ = ModuleSpec("gradio", None, origin="stand-in")
-    module.mounted = {}
-    module.tabs = None
-
-    def tabbed(pages, names, title):
-        module.tabs = names
-        return pages[0]
-
-    module.TabbedInterface = tabbed
-    module.mount_gradio_app = lambda app, page, path: module.mounted.update({path: page})
-    monkeypatch.setitem(sys.modules, "gradio", module)
-    monkeypatch.setattr("openenv.server.web_interface.has_gradio", lambda: True)
-    monkeypatch.setattr("openenv.server.web_interface.build_gradio_app", lambda *arguments: "plain page")
-    return module
+    stand_in = Gradio()
+    monkeypatch.setitem(sys.modules, "gradio", stand_in)
+    return stand_in
 
 
 def test_the_builder_gets_what_published_builders_expect(gradio):
@@ -281,6 +273,137 @@ def test_the_builder_gets_what_published_builders_expect(gradio):
 def test_tabs(gradio):
     mount(FastAPI(), Track, Move, Place, gradio_builder=lambda *arguments: "own", custom_tab_name="Mine")
     assert gradio.tabs == ["Playground", "Mine"]
-    assert gradio.mounted == {"/web": "plain page"}
+    assert gradio.mounted["/web"].kind == "Blocks"
     mount(FastAPI(), Track, Move, Place, gradio_builder=lambda *arguments: "own", custom_tab_primary=True)
     assert gradio.tabs == ["Custom", "Playground"]
+
+
+class Anything(Action):
+    message: str
+    count: int = 0
+    sure: bool = False
+    kind: Literal["a", "b"] = "a"
+    more: dict = {}
+
+
+class Desk(Track):
+    """Takes anything."""
+
+    def step(self, action):
+        if action.count > 3:
+            raise ValueError("too many")
+        return Place(x=action.count, reward=1.0)
+
+
+async def test_the_plain_page(gradio):
+    app = FastAPI()
+    mount(app, Desk, Anything, Place, "desk")
+    page = gradio.mounted["/web"]
+    assert page.options["title"] == "OpenEnv: desk"
+    labels = [
+        part.options["label"]
+        for kind in Gradio.KINDS
+        for part in gradio.parts(kind)
+        if "label" in part.options
+    ]
+    assert set(labels) == {"Result", "message *", "count", "sure", "kind", "more"}
+    (more,) = [part for part in gradio.parts("Textbox") if part.options["label"] == "more"]
+    assert more.options["value"] == "{}"
+    reset, step = gradio.parts("Button")
+    assert '"done": false' in await reset.pressed()
+    assert '"x": 2' in await step.pressed("hello", 2, False, "b", "")
+    with pytest.raises(gradio.Error, match="too many"):
+        await step.pressed("hello", 4, False, "b", "")
+    with TestClient(app):
+        pass
+
+
+def test_the_page_comes_with_the_application(gradio, monkeypatch):
+    app = create_web_interface_app(Track, Move, Place, "track", title_override="Walk")
+    with TestClient(app) as client:
+        assert client.post("/web/reset").json()["observation"]["x"] == 0
+        assert client.post("/reset").status_code == 200
+        assert client.get("/", follow_redirects=False).headers["location"] == "web/"
+    assert gradio.mounted["/web"].options["title"] == "Walk"
+    gradio.mounted.clear()
+    production = create_web_interface_app(Track, Move, Place, "track", mode="production")
+    assert gradio.mounted == {}
+    with TestClient(production) as client:
+        assert client.post("/web/reset").status_code in (404, 405)
+    monkeypatch.setenv("ENABLE_WEB_INTERFACE", "true")
+    create_app(Track, Move, Place)
+    assert "/web" in gradio.mounted
+
+
+def test_an_environment_that_cannot_tell_its_state_yet(gradio):
+    class Early(Track):
+        @property
+        def state(self):
+            raise AttributeError("no state before the first reset")
+
+    app = FastAPI()
+    mount(app, Early, Move, Place)
+    with TestClient(app) as client:
+        answer = client.get("/web/state")
+        assert (answer.status_code, answer.json()["detail"]) == (409, "no state before the first reset")
+
+
+def test_a_message_is_an_action(gradio):
+    app = FastAPI()
+    mount(app, Desk, Anything, Place)
+    with TestClient(app) as client:
+        client.post("/web/reset")
+        assert client.post("/web/step", json={"message": "hi"}).json()["reward"] == 1.0
+
+
+async def test_sockets_that_went_away_are_forgotten():
+    class Gone:
+        async def accept(self): ...
+
+        async def send_json(self, message):
+            raise RuntimeError("closed")
+
+    manager = WebInterfaceManager(Track, Move, Place)
+    socket = Gone()
+    await manager.connect_websocket(socket)
+    assert manager.connected_clients == []
+    await manager.disconnect_websocket(socket)
+    await manager.aclose()
+
+
+async def test_blocking_functions_beside_an_asynchronous_environment():
+    manager = WebInterfaceManager(SlowTrack, Move, Place)
+    thread = await manager._run_sync_in_thread_pool(threading.current_thread)
+    assert thread is not threading.current_thread()
+    await manager.aclose()
+
+
+def test_the_readme_of_a_package(tmp_path, monkeypatch):
+    package = tmp_path / "walk_env"
+    (package / "server").mkdir(parents=True)
+    (package / "README.md").write_text("# Walk")
+    (package / "server" / "__init__.py").write_text("")
+    (package / "server" / "env.py").write_text(
+        "from openenv import Environment\n\n\n"
+        "class Walk(Environment):\n    def step(self, x: int) -> int:\n        return x\n"
+    )
+    cls = resolve(package / "server" / "env.py").cls
+    assert load_environment_metadata(cls).readme_content == "# Walk"
+    (package / "server" / "README.md").write_text("# Server")
+    assert load_environment_metadata(cls).readme_content == "# Server"
+    assert load_environment_metadata(functools.partial(cls)).readme_content is None
+
+
+def test_optional_fields_of_a_form():
+    class Color(Enum):
+        RED = "red"
+
+    class Optional(Action):
+        color: Color
+        either: int | str = 1
+        maybe: Color | None = None
+
+    fields = {field["name"]: field for field in action_fields(Optional)}
+    assert (fields["color"]["type"], fields["color"]["choices"]) == ("select", ["red"])
+    assert (fields["maybe"]["type"], fields["either"]["type"]) == ("select", "text")
+    assert "color='red'" in get_quick_start_markdown(None, Optional, Place)

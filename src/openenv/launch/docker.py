@@ -107,8 +107,9 @@ class LocalDockerProvider(ContainerProvider):
         self._docker("rm", "--force", "--volumes", container)
 
     @staticmethod
-    def _docker(*arguments: str, timeout_s: float = _COMMAND_TIMEOUT_S, errors_too: bool = False) -> str:
+    def _docker(*arguments: str, timeout_s: float | None = None, errors_too: bool = False) -> str:
         """Run one `docker` command and give what it printed."""
+        timeout_s = _COMMAND_TIMEOUT_S if timeout_s is None else timeout_s
         try:
             done = subprocess.run(  # noqa: S603  (a fixed program; arguments are a list, no shell)
                 ["docker", *arguments],  # noqa: S607
