@@ -83,7 +83,7 @@ def test_sockets() -> None:
             socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
             assert len(socket.receive_json()["result"]["tools"]) == 4
         with client.websocket_connect("/ws", subprotocols=["openenv.2.json"]) as socket:
-            assert socket.accepted_subprotocol == "openenv.2.json"
+            assert str(socket.accepted_subprotocol) == "openenv.2.json"
             socket.send_json({"type": "reset", "id": 5})
             assert socket.receive_json()["id"] == 5
 

@@ -14,7 +14,7 @@ from openenv.protocol.messages import ConcurrencyConfig, ServerMode
 from openenv.server.app import HTTPEnvServer, create_app, create_fastapi_app, make_app
 from openenv.server.settings import ServerSettings
 
-MODELS: Any = (MoveAction, MoveObservation)
+MODELS = (MoveAction, MoveObservation)
 
 
 # HTTPEnvServer ---------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ async def where() -> asyncio.AbstractEventLoop:
 
 
 async def test_an_adopted_loop_is_home() -> None:
+    assert not HomeLoop().known
     home = HomeLoop()
-    assert not home.known
     assert home.adopt()
     assert home.known
     assert await home.run(where) is asyncio.get_running_loop()
