@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -149,9 +150,9 @@ def test_a_server_that_goes_away_in_the_middle(tmp_path: Path) -> None:
     assert "try: run the command again" in errors
 
 
-def test_ctrl_c(tmp_path: Path) -> None:
+def test_ctrl_c_sums_up_what_ended(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "openenv.cli", "run", "echo", "-n", "1000000"],
+        [sys.executable, "-m", "openenv.cli", "run", "echo", "-n", "1000000", "--json"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -163,3 +164,4 @@ def test_ctrl_c(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=15)
     assert process.returncode == ExitCode.INTERRUPTED
     assert "Traceback" not in out + err
+    assert json.loads(out)["episodes"] > 0

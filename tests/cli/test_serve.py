@@ -186,7 +186,7 @@ def test_the_number_of_sessions_reaches_the_server(game: Path) -> None:
     argv = ("game.py", "--port", "0", "--max-sessions", "1", "--queue", "0", "--execution", "inline")
     with serving(*argv, cwd=game) as server, package.make(server.url) as holder:
         holder.reset()
-        with package.make(server.url) as other, pytest.raises(SessionCapacityError):
+        with pytest.raises(SessionCapacityError), package.make(server.url) as other:
             other.reset()
 
 

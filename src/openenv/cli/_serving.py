@@ -1,4 +1,4 @@
-"""From a TARGET and options to an application that is ready to be served."""
+"""From a TARGET and options to an application that is served."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from openenv.cli._output import note, paint, say
 from openenv.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from openenv.environment import EnvironmentSpec
     from openenv.server.settings import ServerSettings
+
+
+_NEED_NO_RUNTIME = {"host", "log_format", "insecure", "debug"}
 
 
 class Served(NamedTuple):
@@ -62,7 +67,12 @@ def _published(found: Any, options: Mapping[str, Any], execution: str) -> Served
     runtime = getattr(getattr(found.app, "state", None), "openenv", None)
     given = {name: value for name, value in options.items() if value is not None}
     if runtime is None:
-        note(paint("the application was not made by create_app: only --host and --port apply", "yellow"))
+        beyond = sorted(given.keys() - _NEED_NO_RUNTIME)
+        if beyond:
+            raise UsageError(
+                f"{found.name} is an application that create_app did not make, and does not know "
+                f"{', '.join(beyond)}. Leave these out, or make it with openenv.core.env_server.create_app."
+            )
         return Served(found.name, found.app, ServerSettings.from_environment(**options))
     if given.get("mode", runtime.settings.mode) != runtime.settings.mode:
         raise UsageError(f"{found.name} sets its mode in its own code (create_app(..., mode=...))")
@@ -70,6 +80,29 @@ def _published(found: Any, options: Mapping[str, Any], execution: str) -> Served
         runtime.spec = replace(runtime.spec, host=execution)
     runtime.configure(runtime.settings.replace(**given))
     return Served(found.name, found.app, runtime.settings)
+
+
+def run(served: Served, *, host: str, port: int, uds: Path | None = None) -> None:
+    """Serve until Ctrl-C or SIGTERM.
+
+    Raises:
+        UsageError: the address cannot be bound.
+    """
+    from openenv.server.logs import configure_logging
+    from openenv.server.run import serve
+
+    settings = served.settings
+    configure_logging(settings.log_format, settings.log_level, token=settings.token)
+    serve(
+        served.app,
+        host=host,
+        port=port,
+        uds=str(uds) if uds else None,
+        drain_s=settings.drain_s,
+        # uvicorn's own "started", "shutting down" say less than the lines of this program.
+        log_level="warning" if settings.log_level == "info" else settings.log_level,
+        ready=lambda url: announce(served, url),
+    )
 
 
 def announce(served: Served, url: str) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -53,8 +51,8 @@ def command(
         if interactive:
             note(paint(f"{target}. Answer the questions, or:", "dim", stream=sys.stderr))
             game.explain()
-        with _line_editing(interactive):
-            game.play(seed)
+            _edit_lines()
+        game.play(seed)
     if game.failures and not interactive:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -74,12 +72,9 @@ def _read_line(prompt: str) -> str:
     return line.rstrip("\n")
 
 
-@contextmanager
-def _line_editing(wanted: bool) -> Iterator[None]:
+def _edit_lines() -> None:
     """Arrow keys and history at the prompt, where Python was built with readline."""
-    if wanted:
-        try:
-            import readline  # noqa: F401
-        except ImportError:
-            note("(no line editing: this Python has no readline)")
-    yield
+    try:
+        import readline  # noqa: F401
+    except ImportError:
+        note("(no line editing: this Python has no readline)")

@@ -43,6 +43,7 @@ def command(
     """Run episodes of random valid actions and sum them up.
 
     Exits with 1 if the environment or the machinery failed in one of them, with 7 if a deadline passed.
+    Ctrl-C sums up the episodes that ended.
     """
     from openenv.cli._remote import open_env
     from openenv.cli._rollout import rollouts, summary
@@ -50,13 +51,17 @@ def command(
     first_seed = secrets.randbelow(2**31) if seed is None else seed
     done: list[Rollout] = []
     record = (lambda event: say_json(event, indent=None)) if jsonl else None
+    started = time.perf_counter()
+    interrupted = False
     with open_env(target, token=token, timeout_s=timeout) as env, progress(f"run {target}", episodes) as bar:
-        started = time.perf_counter()
-        for rollout in rollouts(env, episodes, seed=first_seed, max_steps=max_steps, record=record):
-            done.append(rollout)
-            bar.advance(f"return {rollout.total:g}" if rollout.total is not None else "unscored")
-            if record:
-                record({"kind": "episode", **rollout.to_dict()})
+        try:
+            for rollout in rollouts(env, episodes, seed=first_seed, max_steps=max_steps, record=record):
+                done.append(rollout)
+                bar.advance(f"return {rollout.total:g}" if rollout.total is not None else "unscored")
+                if record:
+                    record({"kind": "episode", **rollout.to_dict()})
+        except KeyboardInterrupt:
+            interrupted = True
         seconds = time.perf_counter() - started
     facts = {"target": target, "seed": first_seed, **summary(done, seconds)}
     if jsonl:
@@ -65,6 +70,8 @@ def command(
         say_json({**facts, "rollouts": [rollout.to_dict() for rollout in done]})
     else:
         _show(facts, episodes, max_steps)
+    if interrupted:
+        raise KeyboardInterrupt
     _exit(facts["outcomes"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,111 +29,93 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+def _option(flag: str, what: str, *more: str, default: str | bool = False, **how: Any) -> Any:
+    return typer.Option(flag, *more, help=what, show_default=default, **how)
+
+
+Host = Annotated[str, _option("--host", "Address to bind.", default=True)]
+Port = Annotated[
+    int, _option("--port", "Port to bind; 0 takes a free one.", "-p", default=True, min=0, max=65535)
+]
+Uds = Annotated[Path | None, _option("--uds", "Bind a Unix socket at this path instead.")]
+Token = Annotated[
+    str | None,
+    _option(
+        "--token",
+        "Bearer token that every caller must send. The variable keeps it out of process lists.",
+        envvar="OPENENV_TOKEN",
+    ),
+]
+MaxSessions = Annotated[
+    int | None,
+    _option("--max-sessions", "Environments alive at once.", default="the environment says", min=1),
+]
+Where = Annotated[
+    Execution,
+    _option("--execution", "Run each session on its own thread, or on the server's loop.", default=True),
+]
+StepTimeout = Annotated[
+    float | None, _option("--step-timeout", "Deadline of calls that name none, in seconds.")
+]
+Lease = Annotated[
+    float | None,
+    _option("--lease", "Seconds after which a session that nobody holds or calls is closed.", default="600"),
+]
+Queue = Annotated[
+    int | None, _option("--queue", "Callers that may wait for a free session.", default="64", min=0)
+]
+Production = Annotated[
+    bool, _option("--production", "Tools over MCP only: no reset, step or state on any door.")
+]
+AllowedHost = Annotated[
+    list[str] | None, _option("--allowed-host", "Further name the server is reached by; may be repeated.")
+]
+AllowedOrigin = Annotated[
+    list[str] | None, _option("--allowed-origin", "Web page that may use the server; may be repeated.")
+]
+Logs = Annotated[LogFormat | None, _option("--log-format", "Form of the lines on stderr.", default="text")]
+Reload = Annotated[bool, _option("--reload", "Start again when a source file changes.")]
+Insecure = Annotated[bool, _option("--insecure", "Serve beyond this machine without a token.")]
+
+
 def command(
     target: LocalTarget,
-    host: Annotated[str, typer.Option("--host", help="Address to bind.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", "-p", help="Port to bind; 0 takes a free one.", min=0, max=65535)
-    ] = 8000,
-    uds: Annotated[
-        Path | None,
-        typer.Option("--uds", help="Bind a Unix socket at this path instead.", show_default=False),
-    ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            "--token",
-            envvar="OPENENV_TOKEN",
-            help="Bearer token that every caller must send. The variable keeps it out of process lists.",
-            show_default=False,
-        ),
-    ] = None,
-    max_sessions: Annotated[
-        int | None,
-        typer.Option(
-            "--max-sessions", help="Environments alive at once.", min=1, show_default="the environment says"
-        ),
-    ] = None,
-    execution: Annotated[
-        Execution,
-        typer.Option("--execution", help="Run each session on its own thread, or on the server's loop."),
-    ] = Execution.AUTO,
-    step_timeout: Annotated[
-        float | None,
-        typer.Option(
-            "--step-timeout", help="Deadline of calls that name none, in seconds.", show_default=False
-        ),
-    ] = None,
-    lease: Annotated[
-        float | None,
-        typer.Option(
-            "--lease",
-            help="Seconds after which a session that nobody holds or calls is closed.",
-            show_default="600",
-        ),
-    ] = None,
-    queue: Annotated[
-        int | None,
-        typer.Option("--queue", help="Callers that may wait for a free session.", min=0, show_default="64"),
-    ] = None,
-    production: Annotated[
-        bool, typer.Option("--production", help="Tools over MCP only: no reset, step or state on any door.")
-    ] = False,
-    allowed_host: Annotated[
-        list[str] | None,
-        typer.Option("--allowed-host", help="Further name the server is reached by; may be repeated."),
-    ] = None,
-    allowed_origin: Annotated[
-        list[str] | None,
-        typer.Option("--allowed-origin", help="Web page that may use the server; may be repeated."),
-    ] = None,
-    log_format: Annotated[
-        LogFormat, typer.Option("--log-format", help="Log lines on stderr.")
-    ] = LogFormat.TEXT,
-    reload: Annotated[bool, typer.Option("--reload", help="Start again when a source file changes.")] = False,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Serve beyond this machine without a token.")
-    ] = False,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    uds: Uds = None,
+    token: Token = None,
+    max_sessions: MaxSessions = None,
+    execution: Where = Execution.AUTO,
+    step_timeout: StepTimeout = None,
+    lease: Lease = None,
+    queue: Queue = None,
+    production: Production = False,
+    allowed_host: AllowedHost = None,
+    allowed_origin: AllowedOrigin = None,
+    log_format: Logs = None,
+    reload: Reload = False,
+    insecure: Insecure = False,
 ) -> None:
     """Serve an environment over WebSocket and HTTP until Ctrl-C."""
     if reload:
         _supervise(target, host, port)
-        return
-    from openenv.cli._serving import announce, application
+    from openenv.cli._serving import application, run
 
-    served = application(
-        target,
-        {
-            "host": None if uds else host,
-            "token": token,
-            "max_sessions": max_sessions,
-            "step_timeout_s": step_timeout,
-            "lease_s": lease,
-            "queue_size": queue,
-            "mode": "production" if production else None,
-            "allowed_hosts": tuple(allowed_host) if allowed_host else None,
-            "allowed_origins": tuple(allowed_origin) if allowed_origin else None,
-            "log_format": log_format.value if log_format else None,
-            "insecure": insecure or None,
-            "debug": debugging() or None,
-        },
-        execution.value,
-    )
-    from openenv.server.logs import configure_logging
-    from openenv.server.run import serve
-
-    settings = served.settings
-    configure_logging(settings.log_format, settings.log_level, token=settings.token)
-    serve(
-        served.app,
-        host=host,
-        port=port,
-        uds=str(uds) if uds else None,
-        drain_s=settings.drain_s,
-        # uvicorn's own "started", "shutting down" say less than the lines of this program.
-        log_level="warning" if settings.log_level == "info" else settings.log_level,
-        ready=lambda url: announce(served, url),
-    )
+    settings = {
+        "host": None if uds else host,
+        "token": token,
+        "max_sessions": max_sessions,
+        "step_timeout_s": step_timeout,
+        "lease_s": lease,
+        "queue_size": queue,
+        "mode": "production" if production else None,
+        "allowed_hosts": tuple(allowed_host) if allowed_host else None,
+        "allowed_origins": tuple(allowed_origin) if allowed_origin else None,
+        "log_format": log_format.value if log_format else None,
+        "insecure": insecure or None,
+        "debug": debugging() or None,
+    }
+    run(application(target, settings, execution.value), host=host, port=port, uds=uds)
 
 
 def _supervise(target: str, host: str, port: int) -> None:
