@@ -16,7 +16,8 @@ to the name below the root and hands everything else to the ordinary import. CPy
 map the same way, in any thread, and no other code in the process is affected. A finder on
 ``sys.meta_path`` gives submodules of a root, and only those, the loader that sets this up.
 
-``importlib.import_module("models")`` is not an import statement and does not map.
+``importlib.import_module("models")`` is not an import statement and does not map. The builtins are a copy:
+what is later put into `builtins` itself is not seen.
 
 If the folder can be imported by its own name already (it is installed, or its parent is on
 ``sys.path``), that name is its root, so its classes are the same objects as the ones that the rest of

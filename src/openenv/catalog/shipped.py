@@ -30,15 +30,15 @@ class ShippedEnvironment:
 def shipped() -> list[ShippedEnvironment]:
     """List the environments that ship with the package, by name, without importing them."""
     folder = _folder()
-    found = [module.name for module in iter_modules([str(folder)]) if not module.name.startswith("_")]
     return [
-        ShippedEnvironment(name, f"openenv.envs.{name}", _describe(folder, name)) for name in sorted(found)
+        ShippedEnvironment(name, f"openenv.envs.{name}", _describe(folder, name)) for name in shipped_names()
     ]
 
 
 def shipped_names() -> list[str]:
     """Names of the environments that ship with the package."""
-    return [environment.name for environment in shipped()]
+    modules = iter_modules([str(_folder())])
+    return sorted(module.name for module in modules if not module.name.startswith("_"))
 
 
 def _folder() -> Path:
