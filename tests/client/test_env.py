@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -171,8 +172,8 @@ def test_equal_seeds_give_equal_episodes_everywhere(make: Callable[..., Env[Any,
 def test_every_way_to_write_an_action(make: Callable[..., Env[Any, Any, Any]]) -> None:
     with make() as env:
         env.reset(seed=1)
-        for act in (lambda: env.step(0), lambda: env.step({"guess": 0}), lambda: env.step(guess=0)):
-            assert act().observation.result == "higher"
+        for result in (env.step(0), env.step({"guess": 0}), env.step(guess=0)):
+            assert result.observation.result == "higher"
         assert env.last is not None
         assert env.last.step == 3
         with pytest.raises(UsageError):
@@ -271,7 +272,7 @@ def test_the_environments_own_failure(make: Callable[..., Env[Any, Any, Any]]) -
 def test_a_constructor_that_raises() -> None:
     for host in ("inline", "thread"):
         with pytest.raises(EnvironmentFactoryError, match="no licence"):
-            Env.embedded(describe(Broken), host=host)  # type: ignore[arg-type]
+            Env.embedded(describe(Broken), host=host)
 
 
 @pytest.mark.parametrize("how", ["limits", "call"])
@@ -314,7 +315,7 @@ def test_threads_share_an_embedded_environment() -> None:
             return self.count
 
     for host in ("inline", "thread"):
-        env = Env.embedded(describe(Tally), host=host)  # type: ignore[arg-type]
+        env = Env.embedded(describe(Tally), host=host)
         env.reset()
         threads = [threading.Thread(target=lambda e=env: [e.step(1) for _ in range(50)]) for _ in range(4)]
         for thread in threads:
@@ -467,9 +468,26 @@ def test_connect_and_sync(scripted: Start) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
-def test_a_forked_child_gets_its_own_session_by_reset(scripted: Start) -> None:
-    import os
+@pytest.mark.parametrize("host", ["inline", "thread"])
+def test_an_embedded_environment_after_a_fork(host: Any) -> None:
+    env = Env.embedded(describe(Guess), host=host)
+    env.reset(seed=1)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            env.step(0)
+            code = 0 if host == "inline" else 1
+        except UsageError:
+            code = 0 if host == "thread" else 2
+        env.close()
+        os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert env.step(0).step == 1
+    env.close()
 
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
+def test_a_forked_child_gets_its_own_session_by_reset(scripted: Start) -> None:
     server = scripted(environment({}, lambda peer: peer.counter()))
     env = make_remote(server.url)
     env.reset()

@@ -230,9 +230,10 @@ def test_a_closed_client_never_steps_into_a_new_session(scripted: Start) -> None
     client = GenericEnvClient(server.url)
     client.reset()
     client.close()
-    for call in (lambda: client.step({"a": 1}), lambda: client.state()):
-        with pytest.raises(OrderError, match="closed"):
-            call()
+    with pytest.raises(OrderError, match="closed"):
+        client.step({"a": 1})
+    with pytest.raises(OrderError, match="closed"):
+        client.state()
     assert client.reset().observation == {"count": 0}
     client.disconnect()
     with pytest.raises(OrderError):
@@ -450,7 +451,7 @@ def test_types_are_found_in_the_bases() -> None:
     class Sub(Typed):
         pass
 
-    class Untyped(EnvClient):  # type: ignore[type-arg]
+    class Untyped(EnvClient):
         pass
 
     payload = {"observation": {"count": 1, "metadata": {"a": 1}}, "reward": 2.0, "done": True}
@@ -502,3 +503,37 @@ def test_every_error_is_an_openenv_error(scripted: Start) -> None:
     for call in (client.connect, client.reset):
         with pytest.raises(OpenEnvError):
             call()
+
+
+def test_the_synchronous_client_does_all_of_it(scripted: Start) -> None:
+    client = Typed(scripted(counting).url).sync()
+    with client:
+        assert client.reset(seed=1).observation.count == 0
+        assert client.step(CountAction(by=2)).observation.got == {"by": 2}
+        assert client.state().step_count == 1
+        other = client.new_session()
+        assert other.reset().observation.count == 0
+        payload = {"observation": {"count": 3}, "reward": None, "done": False}
+        assert client._parse_result(payload).observation.count == 3
+        assert client._parse_state({"step_count": 4}).step_count == 4
+        client.disconnect()
+        with pytest.raises(OrderError):
+            client.step(CountAction())
+        client.connect()
+        assert client.step(CountAction()).observation.count == 1
+    assert other._ws is None
+
+
+def test_code_that_waits_is_refused_where_there_is_no_loop() -> None:
+    from openenv.client.modes import completed
+    from openenv.errors import UsageError
+
+    class Later:
+        def __await__(self) -> Any:
+            yield
+
+    async def waits() -> None:
+        await Later()
+
+    with pytest.raises(UsageError, match="event loop"):
+        completed(waits())

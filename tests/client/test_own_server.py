@@ -139,9 +139,10 @@ def test_a_deadline_is_kept_and_nobody_else_waits(serve: Serve) -> None:
 def test_a_token(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENENV_TOKEN", raising=False)
     url = serve(token="s3cret-s3cret-s3cret")
-    for client in (make_remote(url), make_remote(url, token="wrong"), GenericEnvClient(url).sync()):
+    clients: list[Any] = [make_remote(url), make_remote(url, token="wrong"), GenericEnvClient(url).sync()]
+    for refused in clients:
         with pytest.raises(AuthenticationError):
-            client.reset()
+            refused.reset()
     with make_remote(url, token="s3cret-s3cret-s3cret") as env:
         assert env.reset().result == 0
         assert env.metadata.name

@@ -161,7 +161,6 @@ def test_from_env_as_a_project(scripted: Start) -> None:
 
 def test_a_provider_instead_of_a_url(containers: Containers, scripted: Start) -> None:
     client = GenericEnvClient(provider=containers)
-    assert client.base_url is None
     with client:
         assert client.base_url == containers.url
         assert client.reset().observation == {"count": 0}

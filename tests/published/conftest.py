@@ -29,9 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def published_python() -> Path:
     """An interpreter that has the published package."""
-    found = subprocess.run([ROOT / "scripts" / "published"], capture_output=True, text=True, check=True)
+    found = subprocess.run([str(ROOT / "scripts" / "published")], capture_output=True, text=True, check=True)
     python = Path(found.stdout.strip())
-    asked = [python, "-c", "from importlib.metadata import version; print(version('openenv'))"]
+    asked = [str(python), "-c", "from importlib.metadata import version; print(version('openenv'))"]
     installed = subprocess.run(asked, capture_output=True, text=True, check=True, cwd="/").stdout.strip()
     assert installed == VERSION, f"{python} has openenv {installed}, not {VERSION}"
     return python

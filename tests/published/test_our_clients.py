@@ -131,7 +131,7 @@ def test_a_full_server(serve_published: Serve) -> None:
 
 def test_an_idle_session_outlives_the_servers_pings(serve_published: Serve) -> None:
     server = serve_published("counter", PING_S="1")
-    clients = [make_remote(server.url), GenericEnvClient(server.url).sync()]
+    clients: list[Any] = [make_remote(server.url), GenericEnvClient(server.url).sync()]
     for client in clients:
         client.reset()
     time.sleep(7)

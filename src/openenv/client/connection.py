@@ -126,7 +126,7 @@ class SyncConnection:
             self._check()
             left = None if deadline is None else max(0.001, deadline - monotonic())
             ticket, frame = self._exchange.request(call, data, left)
-            self._send(frame)
+            self._send(call, frame, deadline, timeout_s)
             if left is not None and deadline is not None and self._exchange.extended:
                 deadline += grace_s(left)
             reply = self._await(ticket, deadline, timeout_s)
@@ -201,16 +201,23 @@ class SyncConnection:
         if exchange.link is not Link.OPEN:
             raise SessionLost("the connection is closed")
 
-    def _send(self, frame: bytes) -> None:
+    def _send(self, call: str, frame: bytes, deadline: float | None, timeout_s: float | None) -> None:
         patience = self._endpoint.ping_interval_s
         if patience is not None and len(frame) > _BUFFER_BYTES:
             patience += len(frame) / _SLOWEST_BYTES_PER_S
+        if deadline is not None:
+            left = max(0.001, deadline - monotonic())
+            patience = left if patience is None else min(left, patience)
         self._wait_at_most(patience)
         try:
             self._socket.sendall(frame)
         except OSError as problem:
             self._read_last_words()
             self._exchange.ended(f"took no more requests ({problem or type(problem).__name__})")
+            if isinstance(problem, TimeoutError) and deadline is not None and monotonic() >= deadline:
+                late = too_late(call, timeout_s, "the server did not take the request", sent=True)
+                late.session_fate = "closed"  # it has half a request
+                raise late from None
             self._check()
         except BaseException:
             # Interrupted in the middle of a frame: the stream cannot be continued.

@@ -9,6 +9,7 @@ own (`AsyncEnv`), or a private one (`Env`).
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from openenv.session import (
     SharedThread,
     ThreadHost,
 )
+from openenv.session.handle import CallKind
 from openenv.session.hosts import Host
 from openenv.types import StepResult
 
@@ -61,6 +63,7 @@ class EmbeddedBackend:
         self.spec = spec
         self.session = Session(spec, limits=limits)
         self._lock = threading.RLock()
+        self._pid = os.getpid()
         self._loop: LoopThread | None = None
         self._hosted: HostedSession | None = None
         kind = host_kind(spec, host, self.session.limits)
@@ -84,25 +87,25 @@ class EmbeddedBackend:
         self, seed: int | None, episode_id: str | None, options: dict[str, Any], timeout_s: float | None
     ) -> StepResult[Any]:
         """Start an episode."""
-        arguments = {"seed": seed, "episode_id": episode_id, "options": options, "timeout_s": timeout_s}
+        arguments: dict[str, Any] = {"seed": seed, "episode_id": episode_id, "options": options}
+        arguments["timeout_s"] = timeout_s
         if self._hosted is not None:
-            return cast(StepResult[Any], self._hosted.call("reset", **arguments).result())
-        with self._lock:
-            return self.session.reset(**arguments)  # type: ignore[arg-type]
+            return cast(StepResult[Any], self._elsewhere("reset", **arguments))
+        with self._mine():
+            return self.session.reset(**arguments)
 
     def step(self, action: Any, timeout_s: float | None) -> StepResult[Any]:
         """Take a step."""
         if self._hosted is not None:
-            future = self._hosted.call("step", action=action, timeout_s=timeout_s)
-            return cast(StepResult[Any], future.result())
-        with self._lock:
+            return cast(StepResult[Any], self._elsewhere("step", action=action, timeout_s=timeout_s))
+        with self._mine():
             return self.session.step(action, timeout_s=timeout_s)
 
     def state(self) -> Any:
         """The public state."""
         if self._hosted is not None:
-            return self._hosted.call("state").result()
-        with self._lock:
+            return self._elsewhere("state")
+        with self._mine():
             return self.session.state()
 
     def schema(self) -> dict[str, Any]:
@@ -128,8 +131,10 @@ class EmbeddedBackend:
         """Close the environment; one that does not close in time is left behind."""
         hosted, self._hosted = self._hosted, None
         if hosted is None:
-            with self._lock:
+            with self._mine():
                 self.session.close()
+        elif self._pid != os.getpid():
+            return  # the thread it lives on stayed in the parent
         elif self.session.phase is not Phase.CLOSED:
             try:
                 hosted.call("close").result(CLOSE_TIMEOUT_S)
@@ -142,9 +147,26 @@ class EmbeddedBackend:
 
     def _ask(self, name: str, question: Callable[[Any], Any]) -> Any:
         if self._hosted is not None:
-            return self._hosted.call("ask", name=name, question=question).result()
-        with self._lock:
+            return self._elsewhere("ask", name=name, question=question)
+        with self._mine():
             return self.session.ask(name, question)
+
+    def _mine(self) -> threading.RLock:
+        """The lock; a process forked while another thread held it gets a new one."""
+        if self._pid != os.getpid():
+            self._pid, self._lock = os.getpid(), threading.RLock()
+        return self._lock
+
+    def _elsewhere(self, kind: CallKind, **arguments: Any) -> Any:
+        """Make a call where the environment lives, and wait for it."""
+        if self._pid != os.getpid():
+            raise UsageError(
+                "This environment runs in a thread of the process that this one was forked from: "
+                "make one here, or use host='inline'"
+            )
+        if self._hosted is None:
+            raise OrderError("This environment is closed", expected="nothing", actual=kind)
+        return self._hosted.call(kind, **arguments).result()
 
     def _host(self, kind: str) -> Host:
         if kind != "loop":

@@ -57,7 +57,6 @@ class EnvClient(ABC, Generic[ActT, ObsT, StateT]):
         ValueError: neither `base_url` nor `provider`, or an unknown mode.
     """
 
-    _mode: str
     _blocks_only = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -80,7 +79,7 @@ class EnvClient(ABC, Generic[ActT, ObsT, StateT]):
     ) -> None:
         if base_url is None and provider is None:
             raise ValueError("EnvClient requires either base_url or provider.")
-        self._mode = checked_mode(mode)
+        self._chosen_mode = checked_mode(mode)
         self._connect_timeout = connect_timeout_s
         self._message_timeout = message_timeout_s
         self._max_message_size = int(max_message_size_mb * 1024 * 1024)
@@ -101,10 +100,13 @@ class EnvClient(ABC, Generic[ActT, ObsT, StateT]):
         if base_url is not None:
             self._set_base_url(base_url)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "_mode" and "_mode" in vars(self):
-            raise AttributeError("Cannot modify mode after initialization")
-        super().__setattr__(name, value)
+    @property
+    def _mode(self) -> str:
+        return self._chosen_mode
+
+    @_mode.setter
+    def _mode(self, value: str) -> None:
+        raise AttributeError("Cannot modify mode after initialization")
 
     @property
     def base_url(self) -> str | None:
@@ -309,7 +311,8 @@ class EnvClient(ABC, Generic[ActT, ObsT, StateT]):
                 expected="connect or reset",
                 actual=call,
             )
-        await self._provide()
+        if self._ws_url is None:
+            await self._provide()
         session = self._current()
         self._ended = False
         if isinstance(session, RemoteSession):
@@ -327,7 +330,8 @@ class EnvClient(ABC, Generic[ActT, ObsT, StateT]):
 
     def _current(self) -> RemoteSession | AsyncRemoteSession:
         """The session that suits the mode of use; one that cannot be used any more is replaced."""
-        self._drop_foreign()
+        if self._foreign_ws is not None:
+            self._drop_foreign()
         synchronous = self._execution_mode == "sync"
         session = self._session
         if isinstance(session, RemoteSession) and synchronous:
