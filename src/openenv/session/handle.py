@@ -49,6 +49,7 @@ class HostedSession:
         self._lock = threading.Lock()
         self._submitted = 0
         self._completed = 0
+        self._make_job = _LoopJob if host.asynchronous else _Job
         session.stoppable = host.stoppable
         session.on_abandon = host.abandon
 
@@ -81,13 +82,9 @@ class HostedSession:
             done: called exactly once, with the value or the error, where the environment lives or, if a
                 deadline passed, in the watchdog's thread. It must not block.
         """
-        answer = _Answer(self, done)
         with self._lock:
             self._submitted += 1
-        if self.host.asynchronous:
-            self.host.submit(lambda: self._awork(prepare, answer))
-        else:
-            self.host.submit(lambda: self._work(prepare, answer))
+        self.host.submit(self._make_job(self, prepare, done))
 
     def call(self, kind: CallKind, **arguments: Any) -> Future[Any]:
         """Make a call; the future holds its value or raises its error."""
@@ -108,62 +105,45 @@ class HostedSession:
         """Make a call and await its value."""
         return await asyncio.wrap_future(self.call(kind, **arguments))
 
-    def _work(self, prepare: Prepare, answer: _Answer) -> None:
-        try:
-            prepared = prepare()
-            value = None if prepared is None else self._dispatch(*prepared, answer)
-        except OpenEnvError as error:
-            answer(None, error)
-        except Abandoned:
-            raise  # answered by the watchdog
-        except BaseException as problem:  # Boundary: whoever waits must be answered, whatever happened.
-            answer(None, self._broken(problem))
-            raise
-        else:
-            answer(value, None)
 
-    def _broken(self, problem: BaseException) -> InfrastructureError:
-        return InfrastructureError(f"{type(problem).__name__} in session {self.id}", session=self.id)
+class _Job:
+    """One posted call: runs on the host, and reports once, whoever comes first: the host or the watchdog."""
 
-    def _dispatch(self, kind: CallKind, arguments: dict[str, Any], answer: _Answer) -> Any:
-        session = self.session
-        if kind == "step":
-            return session.step(**arguments, on_expiry=answer.expired)
-        if kind == "reset":
-            return session.reset(**arguments, on_expiry=answer.expired)
-        return getattr(session, kind)(**arguments)
+    __slots__ = ("_done", "_hosted", "_prepare")
 
-    async def _awork(self, prepare: Prepare, answer: _Answer) -> None:
-        try:
-            prepared = prepare()
-            value = None if prepared is None else await self._adispatch(*prepared)
-        except OpenEnvError as error:
-            answer(None, error)
-        except BaseException as problem:  # Boundary: whoever waits must be answered, whatever happened.
-            answer(None, self._broken(problem))
-            raise
-        else:
-            answer(value, None)
-
-    async def _adispatch(self, kind: CallKind, arguments: dict[str, Any]) -> Any:
-        session = self.session
-        if kind == "start":
-            return session.start()
-        if kind == "state":
-            return await session.aask("state", session.spec.read_state)
-        return await getattr(session, "a" + kind)(**arguments)
-
-
-class _Answer:
-    """Calls `done` once, whoever comes first: the environment's thread or the watchdog."""
-
-    __slots__ = ("_done", "_hosted")
-
-    def __init__(self, hosted: HostedSession, done: Done) -> None:
+    def __init__(self, hosted: HostedSession, prepare: Prepare, done: Done) -> None:
         self._hosted = hosted
+        self._prepare = prepare
         self._done = done
 
-    def __call__(self, value: Any, error: OpenEnvError | None) -> None:
+    def __call__(self) -> Any:
+        try:
+            prepared = self._prepare()
+            value = None if prepared is None else self._dispatch(*prepared)
+        except OpenEnvError as error:
+            self.report(None, error)
+        except Abandoned:
+            raise  # reported by the watchdog
+        except BaseException as problem:  # Boundary: whoever waits must be answered, whatever happened.
+            self.report(None, self._broken(problem))
+            raise
+        else:
+            self.report(value, None)
+
+    def _dispatch(self, kind: CallKind, arguments: dict[str, Any]) -> Any:
+        session = self._hosted.session
+        if kind == "step":
+            return session.step(**arguments, on_expiry=self.expired)
+        if kind == "reset":
+            return session.reset(**arguments, on_expiry=self.expired)
+        return getattr(session, kind)(**arguments)
+
+    def _broken(self, problem: BaseException) -> InfrastructureError:
+        session_id = self._hosted.id
+        return InfrastructureError(f"{type(problem).__name__} in session {session_id}", session=session_id)
+
+    def report(self, value: Any, error: OpenEnvError | None) -> None:
+        """Hand the value or the error to whoever waits for it."""
         self._hosted._completed += 1
         try:
             self._done(value, error)
@@ -171,5 +151,31 @@ class _Answer:
             logger.exception("Answering a call of session %s failed", self._hosted.id)
 
     def expired(self, error: OpenEnvError) -> None:
-        """The deadline passed; the thread that made the call ends with `Abandoned` and never answers."""
-        self(None, error)
+        """The deadline passed; the thread that made the call ends with `Abandoned` and never reports."""
+        self.report(None, error)
+
+
+class _LoopJob(_Job):
+    """A posted call to an asynchronous session: what it returns is awaited by the host."""
+
+    __slots__ = ()
+
+    async def __call__(self) -> None:
+        try:
+            prepared = self._prepare()
+            value = None if prepared is None else await self._adispatch(*prepared)
+        except OpenEnvError as error:
+            self.report(None, error)
+        except BaseException as problem:  # Boundary: whoever waits must be answered, whatever happened.
+            self.report(None, self._broken(problem))
+            raise
+        else:
+            self.report(value, None)
+
+    async def _adispatch(self, kind: CallKind, arguments: dict[str, Any]) -> Any:
+        session = self._hosted.session
+        if kind == "start":
+            return session.start()
+        if kind == "state":
+            return await session.aask("state", session.spec.read_state)
+        return await getattr(session, "a" + kind)(**arguments)
