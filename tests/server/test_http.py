@@ -192,6 +192,14 @@ def test_invalid_bodies_are_listed(
     assert step(client, guess=1).status_code == 200
 
 
+def test_a_large_body_is_not_quoted_whole(client: TestClient) -> None:
+    client.post("/reset")
+    for body in ({"action": "x" * 2_000_000}, {"action": {"guess": "x" * 2_000_000}}, {"y": "x" * 2_000_000}):
+        reply = client.post("/step", json=body)
+        assert reply.status_code == 422
+        assert len(reply.content) < 100_000
+
+
 def test_the_content_type_does_not_matter(client: TestClient) -> None:
     assert client.post("/reset", content="{}", headers={"content-type": "text/plain"}).status_code == 200
     assert client.post("/step", content='{"action":{"guess":1}}').status_code == 200

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -150,6 +151,11 @@ def test_refused_requests(client: TestClient, method: str, params: dict[str, Any
     response = rpc(client, method, **params)
     assert response["id"] == 7
     assert response["error"]["code"] == code
+
+
+def test_a_large_request_is_not_quoted_whole(client: TestClient) -> None:
+    body = json.dumps({"jsonrpc": "2.0", "method": "x" * 1_000_000, "id": 1})
+    assert len(client.post("/mcp", content=body).content) < 20_000
 
 
 def test_a_request_without_an_id_is_answered_too(client: TestClient) -> None:

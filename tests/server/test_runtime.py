@@ -173,11 +173,9 @@ def test_debug_keeps_everything() -> None:
     error = EnvironmentFailedError(f"cannot read {sys.prefix}/lib/x.py")
     error.__cause__ = OSError("cause")
     shown = runtime.presentable(error)
-    assert shown is not None
     assert sys.prefix in shown.message
     assert "OSError: cause" in shown.data["traceback"]
     bare = runtime.presentable(EnvironmentFailedError("no cause"))
-    assert bare is not None
     assert "traceback" not in bare.data
 
 
@@ -185,7 +183,7 @@ def test_other_errors_are_left_alone() -> None:
     runtime = runtime_of(Guess)
     error = InvalidActionError("no")
     assert runtime.presentable(error) is error
-    assert runtime.presentable(None) is None
+    assert error.message == "no"
 
 
 async def test_metrics_follow_the_sessions() -> None:

@@ -71,7 +71,7 @@ class Message(ABC):
         """Take what came of the call."""
         door = self.door
         try:
-            reply = self.encode(value, door.runtime.presentable(error))
+            reply = self.encode(value, error and door.runtime.presentable(error))
         # Boundary: encoding runs an author's serializers, and a message without a reply would hold up
         # every later one.
         except Exception as problem:

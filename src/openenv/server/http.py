@@ -68,7 +68,7 @@ class HttpDoor:
         except BodyError as problem:
             response = problem.response()
         except OpenEnvError as error:
-            response = error_response(runtime.presentable(error) or error)
+            response = error_response(runtime.presentable(error))
             if error.session is not None:
                 response.headers["X-OpenEnv-Session"] = error.session
         runtime.metrics.sent.add(len(response.body), "http")

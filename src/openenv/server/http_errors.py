@@ -11,6 +11,7 @@ from openenv import errors
 from openenv.errors import OpenEnvError
 from openenv.protocol.plain import encode_json
 from openenv.protocol.wire_errors import error_payload
+from openenv.server.excerpts import issues_excerpt
 from openenv.types import StepOutcome
 
 _STATUS: tuple[tuple[type[OpenEnvError], int], ...] = (
@@ -49,7 +50,11 @@ class BodyError(Exception):
 
     def response(self) -> Response:
         """The answer: 422 with the list as `detail`."""
-        return _json(422, {"detail": self.issues}, {"X-OpenEnv-Outcome": StepOutcome.INVALID_ACTION.value})
+        return _json(
+            422,
+            {"detail": issues_excerpt(self.issues)},
+            {"X-OpenEnv-Outcome": StepOutcome.INVALID_ACTION.value},
+        )
 
 
 def status_of(error: OpenEnvError) -> int:

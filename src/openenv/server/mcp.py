@@ -36,6 +36,7 @@ from openenv.protocol.mcp_types import (
     ListToolsObservation,
 )
 from openenv.protocol.wire_errors import error_payload
+from openenv.server.excerpts import text_excerpt
 from openenv.session.handle import Prepared
 from openenv.types import StepResult
 
@@ -60,7 +61,8 @@ class Refusal(Exception):
 
     def __init__(self, code: JsonRpcErrorCode, message: str | None = None, data: Any = None) -> None:
         super().__init__(message)
-        self.code, self.message, self.data = code, message, data
+        self.code, self.data = code, data
+        self.message = message and text_excerpt(message)
 
 
 class Dialect(Enum):

@@ -67,7 +67,7 @@ class McpRoute:
         except Refusal as refusal:
             return failure(refusal, request_id)
         except OpenEnvError as error:
-            return failure(refusal_of(self._runtime.presentable(error) or error), request_id)
+            return failure(refusal_of(self._runtime.presentable(error)), request_id)
 
     async def _result(self, request: JsonRpcRequest, client: str | None) -> Any:
         runtime = self._runtime

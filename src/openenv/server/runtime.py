@@ -27,6 +27,7 @@ from openenv.errors import (
 )
 from openenv.server.contract import Close, Send
 from openenv.server.door import GOING_AWAY, SocketDoor
+from openenv.server.excerpts import shorten
 from openenv.server.home import HomeLoop
 from openenv.server.http_sessions import HttpSessions, address_of
 from openenv.server.logs import log_event, logger, public_text
@@ -341,10 +342,14 @@ class ServerRuntime:
 
     # Errors ------------------------------------------------------------------------------------------
 
-    def presentable(self, error: OpenEnvError | None) -> OpenEnvError | None:
-        """The error as clients may see it: the environment's words, without our paths; logs the rest."""
-        if not isinstance(error, EnvironmentFailedError):
-            return error
+    def presentable(self, error: OpenEnvError) -> OpenEnvError:
+        """The error as clients may see it: of bounded size, without our paths; the rest is logged."""
+        shorten(error)
+        if isinstance(error, EnvironmentFailedError):
+            self._present_failure(error)
+        return error
+
+    def _present_failure(self, error: EnvironmentFailedError) -> None:
         cause = error.__cause__
         log_event(
             logger,
@@ -359,7 +364,6 @@ class ServerRuntime:
             error.data["traceback"] = "".join(traceback.format_exception(cause))
         elif not self.settings.debug:
             error.message = public_text(error.message)
-        return error
 
     def internal_error(self, problem: Exception) -> OpenEnvError:
         """What a client is told of a mistake of ours; the rest is logged."""

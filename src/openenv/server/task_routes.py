@@ -107,7 +107,7 @@ class TaskRoutes:
                 return _detail(501, f"{method} is not supported for this environment")
             if isinstance(error.__cause__, IndexError):
                 return _detail(400, "Invalid task index")
-            return error_response(self._runtime.presentable(error) or error)
+            return error_response(self._runtime.presentable(error))
         return JSONResponse(to_jsonable(shape(found)))
 
     async def _ask(self, method: str, arguments: tuple[Any, ...]) -> Any:
