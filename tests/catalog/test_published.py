@@ -2,7 +2,9 @@
 
 import importlib
 import inspect
+import os
 import pickle
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -431,3 +433,20 @@ def test_an_installed_package_is_found_by_its_name(package, monkeypatch):
     assert published.spec.cls.__module__ == "installed_style_env.server.app"
     for name in [name for name in sys.modules if name.startswith("installed_style_env")]:
         monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.mark.published
+@pytest.mark.timeout(120)
+def test_what_the_published_init_writes_runs_unmodified(tmp_path):
+    python = os.environ.get("OPENENV_PUBLISHED_PYTHON")
+    if not python:
+        pytest.skip("OPENENV_PUBLISHED_PYTHON does not name a Python that has openenv==0.10.0")
+    command = [python, "-m", "openenv.cli", "init", "tide_env", "--output-dir", str(tmp_path)]
+    subprocess.run(command, capture_output=True, check=True, cwd=tmp_path)
+    published = load_published(tmp_path / "tide_env")
+    root = importlib.import_module(published.spec.cls.__module__.rsplit(".", 2)[0])
+    with BackgroundServer(published.app) as url, root.TideEnv(base_url=url).sync() as client:
+        client.reset()
+        result = client.step(root.TideAction(message="ebb"))
+        assert result.observation.echoed_message == "ebb"
+        assert type(result.observation) is root.TideObservation

@@ -94,11 +94,16 @@ def _resolve_path(name: str, attribute: str | None) -> Resolved:
         raise TargetError(f"{name} is a folder; name a file in it: {path / 'FILE.py'}:{attribute}")
     if is_package_folder(path):
         return load_published(path)
-    files = ", ".join(str(file) for file in sorted(path.glob("*.py"))[:8])
-    hint = f"Did you mean one of its files: {files}?" if files else "It has no Python file either."
+    inside = [entry for entry in sorted(path.iterdir()) if entry.suffix == ".py" or _is_package(entry)]
+    names = ", ".join(str(entry) for entry in inside[:8])
+    hint = f"Did you mean {names}?" if names else "It has no Python file either."
     raise TargetError(
         f"{path} is no environment package: it has neither openenv.yaml nor server/app.py. {hint}"
     )
+
+
+def _is_package(path: Path) -> bool:
+    return path.is_dir() and is_package_folder(path)
 
 
 def _resolve_shipped(name: str, attribute: str | None) -> Resolved:
