@@ -124,6 +124,8 @@ class SocketDoor:
         self._lock = threading.Lock()
         self._opening: asyncio.Future[HostedSession] | None = None
         self._session: HostedSession | None = None
+        self._received = runtime.metrics.received.cell(self.name)
+        self._sent = runtime.metrics.sent.cell(self.name)
         self._ended = False
         self.gone = False
 
@@ -168,7 +170,7 @@ class SocketDoor:
             return
         message = self.message(payload, binary)
         self._messages.append(message)
-        self.runtime.metrics.received.add(len(payload), self.name)
+        self._received.amount += len(payload)
         self._session.post(message.prepare, message.done)
 
     def message(self, payload: bytes, binary: bool) -> Message:
@@ -177,17 +179,15 @@ class SocketDoor:
 
     def answer(self) -> None:
         """Send the replies whose turn it is; from any thread."""
-        messages, last, sent = self._messages, False, 0
+        messages, last = self._messages, False
         with self._lock:
             while messages and (reply := messages[0].reply) is not None:
                 last = messages.popleft().last
                 if reply and not self._ended:
                     self._send(reply)
-                    sent += len(reply)
+                    self._sent.amount += len(reply)
                 if last:
                     break
-        if sent:
-            self.runtime.metrics.sent.add(sent, self.name)
         if last:
             self.end(NORMAL, "")
         tell = self.on_drained
@@ -203,6 +203,8 @@ class SocketDoor:
     async def lost(self) -> None:
         """Give the session back: one opened for this connection is closed, another one detached."""
         self.gone = self._ended = True
+        self._received.settle()
+        self._sent.settle()
         released = self.runtime.release(self)
         if self._opening is not None:
             self._opening.cancel()

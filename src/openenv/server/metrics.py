@@ -31,6 +31,7 @@ class Counter:
     def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
         self.name, self.text, self.labels = name, text, tuple(labels)
         self._values: dict[tuple[str, ...], float] = {} if labels else {(): 0.0}
+        self._cells: set[Cell] = set()
         self._lock = threading.Lock()
 
     def add(self, amount: float = 1.0, *values: str) -> None:
@@ -38,17 +39,56 @@ class Counter:
         with self._lock:
             self._values[values] = self._values.get(values, 0.0) + amount
 
+    def cell(self, *values: str) -> Cell:
+        """A part of the count at the given label values that one writer at a time adds to."""
+        cell = Cell(self, values)
+        with self._lock:
+            self._cells.add(cell)
+        return cell
+
+    def settle(self, cell: Cell) -> None:
+        """Take over what a cell has counted; the cell is used no more."""
+        with self._lock:
+            if cell in self._cells:
+                self._cells.remove(cell)
+                self._values[cell.values] = self._values.get(cell.values, 0.0) + cell.amount
+
     def value(self, *values: str) -> float:
         """The count at the given label values."""
-        return self._values.get(values, 0.0)
+        return self._totals().get(values, 0.0)
+
+    def _totals(self) -> dict[tuple[str, ...], float]:
+        with self._lock:
+            totals = dict(self._values)
+            for cell in self._cells:
+                totals[cell.values] = totals.get(cell.values, 0.0) + cell.amount
+        return totals
 
     def lines(self) -> Iterator[str]:
         """Yield the metric in Prometheus's text format."""
         yield from _head(self.name, self.text, "counter")
-        with self._lock:
-            rows = sorted(self._values.items())
-        for values, amount in rows:
+        for values, amount in sorted(self._totals().items()):
             yield f"{self.name}{_labels(self.labels, values)} {_number(amount)}"
+
+
+class Cell:
+    """One connection's share of a counter: no lock, for it has one writer at a time.
+
+    Attributes:
+        amount: what it has counted.
+        values: its label values.
+    """
+
+    __slots__ = ("_counter", "amount", "values")
+
+    def __init__(self, counter: Counter, values: tuple[str, ...]) -> None:
+        self._counter = counter
+        self.values = values
+        self.amount = 0.0
+
+    def settle(self) -> None:
+        """Hand the count over; call it when the connection ends."""
+        self._counter.settle(self)
 
 
 class Reading:
