@@ -51,9 +51,10 @@ def command(
     first_seed = secrets.randbelow(2**31) if seed is None else seed
     done: list[Rollout] = []
     record = (lambda event: say_json(event, indent=None)) if jsonl else None
-    started = time.perf_counter()
     interrupted = False
     with open_env(target, token=token, timeout_s=timeout) as env, progress(f"run {target}", episodes) as bar:
+        env.action_space.seed(first_seed)
+        started = time.perf_counter()
         try:
             for rollout in rollouts(env, episodes, seed=first_seed, max_steps=max_steps, record=record):
                 done.append(rollout)
