@@ -97,3 +97,15 @@ def test_the_servers_metrics() -> None:
     assert 'openenv_steps_total{outcome="ok"} 1\n' in text
     assert 'openenv_resets_total{outcome="env_error"} 1\n' in text
     assert 'openenv_step_duration_seconds_bucket{le="0.005"} 1\n' in text
+
+
+def test_a_connections_share_counts_at_once_and_stays_when_it_ends() -> None:
+    counter = Counter("bytes_total", "Bytes.", ["door"])
+    counter.add(1, "ws")
+    cell = counter.cell("ws")
+    cell.amount += 10
+    assert counter.value("ws") == 11
+    cell.settle()
+    cell.settle()
+    assert counter.value("ws") == 11
+    assert list(counter.lines())[-1] == 'bytes_total{door="ws"} 11'
