@@ -39,9 +39,10 @@ class AsyncConnection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
-        self._writable = asyncio.Event()
-        self._writable.set()
         self._pending: Ticket | None = None
+        self._expires: float | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._callers = 0
         self._pid = os.getpid()
         self._heard = monotonic()
         self._asked: float | None = None
@@ -122,11 +123,13 @@ class AsyncConnection(asyncio.BufferedProtocol):
             )
         if timeout_s is None:
             timeout_s = self._endpoint.timeout_s
-        if timeout_s is None:
-            async with self._turn:
-                reply = await self._exchanged(call, data, None)
-        else:
-            reply = await self._call_in_time(call, data, timeout_s)
+        deadline = None if timeout_s is None else self._loop.time() + timeout_s
+        await self._take_turn(call, deadline, timeout_s)
+        try:
+            reply = await self._exchanged(call, data, deadline, timeout_s)
+        finally:
+            self._callers -= 1
+            self._turn.release()
         if reply.type == "error":
             raise error_from_payload(reply.data)
         return reply
@@ -154,8 +157,7 @@ class AsyncConnection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Drop the connection at once. Works after its loop was closed, too."""
         transport, self._transport = self._transport, None
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel_timers()
         self._exchange.fail(SessionLost("the connection was dropped"))
         if transport is None:
             return
@@ -197,14 +199,6 @@ class AsyncConnection(asyncio.BufferedProtocol):
         """Let the transport close itself."""
         return False
 
-    def pause_writing(self) -> None:
-        """The transport's buffer is full."""
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        """The transport takes data again."""
-        self._writable.set()
-
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everybody who waits."""
         if exc is None:
@@ -214,8 +208,7 @@ class AsyncConnection(asyncio.BufferedProtocol):
         self._settle()
         if not self._gone.done():
             self._gone.set_result(None)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel_timers()
         self._transport = None
 
     # Inside ---------------------------------------------------------------------------------------------
@@ -231,50 +224,88 @@ class AsyncConnection(asyncio.BufferedProtocol):
             lambda: self, address.host, address.port, ssl=context, server_hostname=name
         )
 
-    async def _call_in_time(self, call: str, data: Any, timeout_s: float) -> Reply:
-        deadline = self._loop.time() + timeout_s
-        sent = False
+    async def _take_turn(self, call: str, deadline: float | None, timeout_s: float | None) -> None:
+        """Wait until the calls made before are over."""
+        queued = self._callers > 0
+        self._callers += 1
         try:
-            async with asyncio.timeout_at(deadline) as limit, self._turn:
-                sent = True
-                left = max(0.001, deadline - self._loop.time())
-                if self.extended:
-                    limit.reschedule(deadline + grace_s(left))
-                return await self._exchanged(call, data, left)
+            if not queued or deadline is None:
+                await self._turn.acquire()
+                return
+            async with asyncio.timeout_at(deadline):
+                await self._turn.acquire()
         except TimeoutError:
-            why = "the server did not answer" if sent else "an earlier call was still running"
-            raise too_late(call, timeout_s, why, sent=sent) from None
+            self._callers -= 1
+            raise too_late(call, timeout_s, "an earlier call was still running", sent=False) from None
+        except BaseException:
+            self._callers -= 1
+            raise
 
-    async def _exchanged(self, call: str, data: Any, timeout_s: float | None) -> Reply:
+    async def _exchanged(
+        self, call: str, data: Any, deadline: float | None, timeout_s: float | None
+    ) -> Reply:
         exchange = self._exchange
         if exchange.failure is not None:
             raise exchange.failure.with_traceback(None)
         if exchange.link is not Link.OPEN or self._transport is None:
             raise SessionLost("the connection is closed")
-        ticket, frame = exchange.request(call, data, timeout_s)
+        left = None if deadline is None else max(0.001, deadline - self._loop.time())
+        ticket, frame = exchange.request(call, data, left)
         ticket.waiter = waiter = self._loop.create_future()
         self._pending = ticket
+        if deadline is not None and left is not None:
+            self._expect(deadline + grace_s(left) if exchange.extended else deadline)
         self._transport.write(frame)
         try:
-            if not self._writable.is_set():
-                await self._writable.wait()
             await waiter
         except BaseException:
             exchange.abandon(ticket)
             raise
         finally:
-            self._pending = None
-        if ticket.reply is None:
-            raise exchange.failure or SessionLost("the connection was closed")
-        return ticket.reply
+            self._pending = self._expires = None
+        if ticket.reply is not None:
+            return ticket.reply
+        if ticket.abandoned:
+            raise too_late(call, timeout_s, "the server did not answer", sent=True)
+        raise exchange.failure or SessionLost("the connection was closed")
+
+    def _expect(self, moment: float) -> None:
+        """See to it that the pending call does not wait beyond a moment.
+
+        One timer serves all calls: it is set again only for a call that ends sooner, and looks at the
+        call then pending when it rings. A timer for each call would cost as much as the call.
+        """
+        self._expires = moment
+        alarm = self._alarm
+        if alarm is None or alarm.when() > moment:
+            if alarm is not None:
+                alarm.cancel()
+            self._alarm = self._loop.call_at(moment, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        ticket, expires = self._pending, self._expires
+        if ticket is None or expires is None:
+            return
+        if self._loop.time() < expires:
+            self._expect(expires)
+            return
+        waiter = ticket.waiter
+        self._exchange.abandon(ticket)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _settle(self) -> None:
         """Wake everybody who waits: nothing more will come."""
         if self._pending is not None:
             _wake(self._pending)
-        self._writable.set()
         if not self._opened.done():
             self._opened.set_result(None)
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._timer, self._alarm):
+            if timer is not None:
+                timer.cancel()
 
     def _schedule_sign_of_life(self, seconds: float | None) -> None:
         if seconds is not None and self._transport is not None:
