@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.client.faces import AsyncFace, Face, SyncFace
 from tests.client.scripted import Script, ScriptedServer, counting, counting_extended
 
 
@@ -27,3 +28,9 @@ def counting_server(
     request: pytest.FixtureRequest, scripted: Callable[..., ScriptedServer]
 ) -> ScriptedServer:
     return scripted(counting if request.param == "plain" else counting_extended)
+
+
+@pytest.fixture(params=[SyncFace, AsyncFace], ids=["sync", "async"])
+def face(request: pytest.FixtureRequest) -> Face:
+    kind: Face = request.param
+    return kind

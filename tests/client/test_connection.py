@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import json
-import os
 import subprocess
 import threading
 import time
@@ -14,63 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.client.scripted import Peer, ScriptedServer, counting, counting_extended, until
+from tests.client.faces import Face
+from tests.client.scripted import Peer, ScriptedServer, counting, counting_extended
 
 from openenv.client.async_connection import AsyncConnection
 from openenv.client.connection import SyncConnection
 from openenv.client.endpoint import Endpoint
 from openenv.errors import (
-    AuthenticationError,
     EnvironmentFailedError,
     InvalidActionError,
     ServerUnreachableError,
-    SessionCapacityError,
     SessionLost,
     StepTimeoutError,
-    UsageError,
 )
-from openenv.protocol.websocket import encode_frame, text_frame
 
 Start = Callable[..., ScriptedServer]
-
-
-class SyncFace:
-    """The synchronous connection, each call in a thread of its own."""
-
-    def __init__(self, connection: SyncConnection) -> None:
-        self.it = connection
-
-    @classmethod
-    async def open(cls, url: str, **options: Any) -> SyncFace:
-        return cls(await asyncio.to_thread(SyncConnection, Endpoint.at(url, **options)))
-
-    async def call(self, call: str, data: Any = None, *, timeout_s: float | None = None) -> Any:
-        return await asyncio.to_thread(self.it.call, call, data, timeout_s=timeout_s)
-
-    async def close(self) -> None:
-        await asyncio.to_thread(self.it.close)
-
-
-class AsyncFace:
-    """The asynchronous connection."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self.it = connection
-        self.call = connection.call
-        self.close = connection.close
-
-    @classmethod
-    async def open(cls, url: str, **options: Any) -> AsyncFace:
-        return cls(await AsyncConnection.open(Endpoint.at(url, **options)))
-
-
-Face = type[SyncFace] | type[AsyncFace]
-
-
-@pytest.fixture(params=[SyncFace, AsyncFace], ids=["sync", "async"])
-def face(request: pytest.FixtureRequest) -> Face:
-    kind: Face = request.param
-    return kind
 
 
 async def test_call_and_reply(face: Face, counting_server: ScriptedServer) -> None:
@@ -267,261 +222,6 @@ async def test_waiting_for_another_call_counts_towards_the_deadline(face: Face, 
     await connection.close()
 
 
-def _cut(peer: Peer) -> None:
-    peer.accept()
-    peer.request()
-
-
-def _cut_mid_frame(peer: Peer) -> None:
-    peer.accept()
-    request = peer.request()
-    frame = text_frame(
-        json.dumps({"type": "observation", "data": {"observation": {}}, "r": request}).encode()
-    )
-    peer.raw(frame[:-3])
-
-
-def _says_goodbye(peer: Peer) -> None:
-    peer.accept()
-    peer.request()
-    peer.close(1012, "restarting")
-    peer.request()
-
-
-def _garbage_json(peer: Peer) -> None:
-    peer.accept()
-    peer.request()
-    peer.raw(text_frame(b"{nonsense"))
-    peer.request()
-
-
-def _garbage_frame(peer: Peer) -> None:
-    peer.accept()
-    peer.request()
-    peer.raw(b"\xff\xff\xff\xff")
-    peer.request()
-
-
-def _masked_frame(peer: Peer) -> None:
-    peer.accept()
-    peer.request()
-    peer.raw(encode_frame(1, b"{}", mask=True))
-    peer.request()
-
-
-def _wrong_kind(peer: Peer) -> None:
-    peer.accept()
-    peer.request()
-    peer.send({"type": "state", "data": {}})
-    peer.request()
-
-
-def _wrong_shape(peer: Peer) -> None:
-    peer.accept()
-    peer.request()
-    peer.send({"type": "observation", "data": [1, 2]})
-    peer.request()
-
-
-def _unknown_id(peer: Peer) -> None:
-    peer.accept(extended=True)
-    peer.request()
-    peer.send({"type": "observation", "data": {"observation": {}}, "id": 77})
-    peer.request()
-
-
-def _not_text(peer: Peer) -> None:
-    peer.accept()
-    peer.request()
-    peer.raw(text_frame(b"\xff\xfe"))
-    peer.request()
-
-
-def _too_big(peer: Peer) -> None:
-    peer.accept()
-    peer.request()
-    peer.raw(b"\x81\x7f" + (1 << 40).to_bytes(8, "big"))
-    peer.request()
-
-
-def _deeply_nested(peer: Peer) -> None:
-    peer.accept()
-    peer.request()
-    peer.raw(text_frame(b'{"type":' + b"[" * 100_000))
-    peer.request()
-
-
-BREAKS = {
-    _cut: "without a word",
-    _cut_mid_frame: "without a word",
-    _says_goodbye: "code 1012, restarting",
-    _garbage_json: "not of the protocol",
-    _garbage_frame: "cannot be read",
-    _masked_frame: "cannot be read",
-    _wrong_kind: "type 'state' to 'step'",
-    _wrong_shape: "without data",
-    _unknown_id: "unknown id 77",
-    _not_text: "cannot be read",
-    _too_big: "cannot be read.*limit",
-    _deeply_nested: "not of the protocol",
-}
-
-
-@pytest.mark.parametrize(("script", "says"), BREAKS.items(), ids=[script.__name__ for script in BREAKS])
-async def test_a_broken_connection_is_session_lost_now_and_later(
-    face: Face, scripted: Start, script: Callable[[Peer], None], says: str
-) -> None:
-    server = scripted(script)
-    connection = await face.open(server.url)
-    with pytest.raises(SessionLost, match=says):
-        await connection.call("step", {})
-    assert not connection.it.alive
-    for _ in range(2):
-        with pytest.raises(SessionLost, match=says):
-            await connection.call("step", {})
-    await connection.close()
-    assert len(server.peers) == 1, "a step was sent to a fresh session"
-
-
-async def test_a_reply_that_came_before_the_end_counts(face: Face, scripted: Start) -> None:
-    def script(peer: Peer) -> None:
-        peer.accept()
-        request = peer.request()
-        reply = json.dumps({"type": "observation", "data": {"observation": {"last": True}}}).encode()
-        assert request
-        peer.raw(text_frame(reply) + b"\xff\xff")
-
-    connection = await face.open(scripted(script).url)
-    assert (await connection.call("step", {})).data["observation"] == {"last": True}
-    with pytest.raises(SessionLost, match="cannot be read"):
-        await connection.call("step", {})
-    await connection.close()
-
-
-async def test_a_server_that_left_while_the_client_was_idle(face: Face, scripted: Start) -> None:
-    def script(peer: Peer) -> None:
-        peer.accept()
-        peer.observe(peer.request())
-        peer.close(1001, "going away")
-
-    server = scripted(script)
-    connection = await face.open(server.url)
-    await connection.call("reset", {})
-    await asyncio.sleep(0.1)
-    with pytest.raises(SessionLost, match="1001, going away"):
-        await connection.call("step", {})
-    await connection.close()
-    assert len(server.peers) == 1
-
-
-@pytest.mark.parametrize("extended", [False, True])
-@pytest.mark.parametrize("pause", [0.0, 0.1])
-async def test_a_session_refused_after_the_handshake(
-    face: Face, scripted: Start, extended: bool, pause: float
-) -> None:
-    def script(peer: Peer) -> None:
-        peer.accept(extended=extended)
-        data = {"message": "full", "code": "CAPACITY_REACHED", "active_sessions": 1, "max_sessions": 1}
-        peer.send({"type": "error", "data": data})
-        peer.close()
-        time.sleep(0.05)
-
-    server = scripted(script)
-
-    async def use() -> None:
-        connection = await face.open(server.url)
-        try:
-            await asyncio.sleep(pause)
-            await connection.call("reset", {})
-        finally:
-            await connection.close()
-
-    with pytest.raises(SessionCapacityError, match="full") as caught:
-        await use()
-    assert caught.value.max_sessions == 1
-
-
-def _answer_http(status: str, body: bytes = b"", headers: str = "") -> Callable[[Peer], None]:
-    def script(peer: Peer) -> None:
-        peer.head()
-        peer.raw(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode())
-        time.sleep(0.02)
-        peer.raw(body)
-
-    return script
-
-
-REFUSALS = [
-    ("401 Unauthorized", b'{"detail":"no token"}', "", AuthenticationError, "no token.*OPENENV_TOKEN"),
-    ("403 Forbidden", b"", "", AuthenticationError, "HTTP 403"),
-    ("404 Not Found", b'{"detail":"Not Found"}', "", ServerUnreachableError, "not as an OpenEnv server"),
-    ("503 Service Unavailable", b"", "Retry-After: 7\r\n", SessionCapacityError, "retry after 7 s"),
-    ("307 Temporary Redirect", b"", "Location: /web/\r\n", ServerUnreachableError, "HTTP 307 to /web/"),
-    ("500 Oops", b"<html>", "", ServerUnreachableError, "HTTP 500$"),
-]
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "headers", "kind", "says"), REFUSALS, ids=[r[0] for r in REFUSALS]
-)
-async def test_a_refused_handshake_is_typed(
-    face: Face, scripted: Start, status: str, body: bytes, headers: str, kind: type[Exception], says: str
-) -> None:
-    server = scripted(_answer_http(status, body, headers))
-    with pytest.raises(kind, match=says) as caught:
-        await face.open(server.url)
-    if isinstance(caught.value, SessionCapacityError):
-        assert caught.value.retry_after == 7
-
-
-def _not_http(peer: Peer) -> None:
-    peer.raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
-
-
-def _wrong_accept(peer: Peer) -> None:
-    peer.head()
-    peer.raw(
-        b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
-        b"Sec-WebSocket-Accept: no\r\n\r\n"
-    )
-
-
-def _hangs_up(peer: Peer) -> None:
-    peer.head()
-
-
-def _endless_head(peer: Peer) -> None:
-    peer.raw(b"HTTP/1.1 101 Switching\r\n")
-    while True:
-        peer.raw(b"X: " + b"y" * 1000 + b"\r\n")
-
-
-@pytest.mark.parametrize("script", [_not_http, _wrong_accept, _hangs_up, _endless_head])
-async def test_a_server_that_is_no_websocket_server(
-    face: Face, scripted: Start, script: Callable[[Peer], None]
-) -> None:
-    with pytest.raises(ServerUnreachableError):
-        await face.open(scripted(script).url)
-
-
-async def test_a_silent_server_is_given_up(face: Face, scripted: Start) -> None:
-    server = scripted(lambda peer: time.sleep(0.5))
-    began = time.monotonic()
-    with pytest.raises(ServerUnreachableError, match="no answer in time"):
-        await face.open(server.url, connect_timeout_s=0.1)
-    assert time.monotonic() - began < 0.4
-
-
-async def test_nothing_listens(face: Face) -> None:
-    with pytest.raises(ServerUnreachableError, match=r"Nothing answers at http://127.0.0.1:1.*openenv serve"):
-        await face.open("http://127.0.0.1:1")
-
-
-async def test_nothing_listens_on_a_unix_socket(face: Face, tmp_path: Path) -> None:
-    with pytest.raises(ServerUnreachableError, match="openenv serve TARGET --uds"):
-        await face.open(f"unix:{tmp_path}/missing")
-
-
 async def test_unix_sockets(face: Face, scripted: Start, tmp_path: Path) -> None:
     connection = await face.open(scripted(counting, path=tmp_path / "s").url)
     assert (await connection.call("reset", {})).data["observation"] == {"count": 0}
@@ -671,73 +371,6 @@ def test_threads_share_a_connection(counting_server: ScriptedServer) -> None:
     connection.close()
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
-def test_a_forked_child_is_refused_and_the_parent_goes_on(counting_server: ScriptedServer) -> None:
-    connection = SyncConnection(Endpoint.at(counting_server.url))
-    connection.call("reset", {})
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            connection.call("step", {})
-        except UsageError as refused:
-            code = 42 if "forked" in str(refused) else 2
-        connection.close()
-        os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 42
-    assert connection.alive
-    assert connection.call("step", {}).data["observation"]["count"] == 1
-    connection.close()
-
-
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
-def test_a_forked_child_may_connect_by_itself(counting_server: ScriptedServer) -> None:
-    connection = SyncConnection(Endpoint.at(counting_server.url))
-    pid = os.fork()
-    if pid == 0:
-        own = SyncConnection(Endpoint.at(counting_server.url))
-        good = own.call("step", {}).data["observation"]["count"] == 1
-        own.close()
-        os._exit(0 if good else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    connection.close()
-
-
-async def test_another_event_loop_is_refused(counting_server: ScriptedServer) -> None:
-    connection = await AsyncConnection.open(Endpoint.at(counting_server.url))
-
-    def elsewhere() -> None:
-        asyncio.run(connection.call("reset", {}))
-
-    with pytest.raises(UsageError, match="another event loop"):
-        await asyncio.to_thread(elsewhere)
-    await connection.close()
-
-
-def test_an_interrupted_call_leaves_the_connection_consistent(scripted: Start) -> None:
-    import _thread
-    import signal
-
-    answer = threading.Event()
-
-    def script(peer: Peer) -> None:
-        peer.accept()
-        first = peer.request()
-        time.sleep(0.1)
-        _thread.interrupt_main(signal.SIGINT)
-        answer.wait(5)
-        peer.observe(first, answer="first")
-        peer.observe(peer.request(), answer="second")
-        peer.counter()
-
-    connection = SyncConnection(Endpoint.at(scripted(script).url, ping_interval_s=0.1))
-    with pytest.raises(KeyboardInterrupt):
-        connection.call("step", {})
-    answer.set()
-    assert connection.call("step", {}).data["observation"] == {"answer": "second"}
-    connection.close()
-
-
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     path = tmp_path / "cert.pem"
@@ -776,32 +409,3 @@ async def test_tls(face: Face, scripted: Start, certificate: Path) -> None:
     await connection.close()
     with pytest.raises(ServerUnreachableError, match=r"(?i)certificate"):
         await face.open(server.url)
-
-
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-async def test_a_lost_loop_frees_the_session(scripted: Start) -> None:
-    server = scripted(counting)
-    gone = threading.Event()
-
-    def script(peer: Peer) -> None:
-        peer.accept()
-        try:
-            peer.counter()
-        finally:
-            gone.set()
-
-    server = scripted(script)
-    held: list[AsyncConnection] = []
-
-    def other_loop() -> None:
-        async def main() -> None:
-            held.append(await AsyncConnection.open(Endpoint.at(server.url)))
-
-        loop = asyncio.new_event_loop()
-        loop.run_until_complete(main())
-        loop.close()
-
-    await asyncio.to_thread(other_loop)
-    held.pop().abort()
-    until(gone.is_set)
-    gc.collect()  # while the warnings about the lost loop's sockets are still expected

@@ -7,45 +7,27 @@ import inspect
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from tests.client.counting import CountAction, CountObservation, CountState, Typed
 from tests.client.scripted import Peer, ScriptedServer, counting, counting_extended, until
 
 from openenv.client.env_client import EnvClient
-from openenv.client.generic import GenericAction, GenericEnvClient
+from openenv.client.generic import GenericEnvClient
 from openenv.client.sync_client import SyncEnvClient
 from openenv.errors import (
     InvalidActionError,
     OpenEnvError,
     OrderError,
-    ProtocolError,
     ServerUnreachableError,
     SessionCapacityError,
     SessionLost,
     StepTimeoutError,
 )
-from openenv.types import Action, Observation, State, StepResult
+from openenv.types import StepResult
 
 Start = Callable[..., ScriptedServer]
-
-
-class CountAction(Action):
-    by: int = 1
-
-
-class CountObservation(Observation):
-    count: int
-    got: dict[str, Any] = {}
-
-
-class CountState(State):
-    pass
-
-
-class Typed(EnvClient[CountAction, CountObservation, CountState]):
-    """Names its types and nothing else."""
 
 
 class HandWritten(EnvClient[CountAction, CountObservation, CountState]):
@@ -414,57 +396,6 @@ def test_a_subclass_with_a_connection_of_its_own(scripted: Start) -> None:
     assert client.reset().observation == {"count": 0}
     assert theirs.closed
     client.close()
-
-
-@dataclass
-class Point:
-    x: int
-    y: int
-
-
-class Bag:
-    def __init__(self) -> None:
-        self.x = 1
-
-
-@pytest.mark.parametrize(
-    ("action", "expected"),
-    [
-        ({"a": 1}, {"a": 1}),
-        (GenericAction(a=1, b=[2]), {"a": 1, "b": [2]}),
-        (CountAction(by=4), {"by": 4}),
-        (CountAction(by=4, metadata={"m": 1}), {"by": 4, "metadata": {"m": 1}}),
-        (Point(1, 2), {"x": 1, "y": 2}),
-        (Bag(), {"x": 1}),
-        ([("a", 1)], {"a": 1}),
-    ],
-)
-def test_payloads_of_every_kind_of_action(action: Any, expected: dict[str, Any]) -> None:
-    assert GenericEnvClient("http://x")._step_payload(action) == expected
-
-
-def test_a_generic_action_shows_its_fields() -> None:
-    assert repr(GenericAction(code="x", n=1)) == "GenericAction(code='x', n=1)"
-
-
-def test_types_are_found_in_the_bases() -> None:
-    class Sub(Typed):
-        pass
-
-    class Untyped(EnvClient):
-        pass
-
-    payload = {"observation": {"count": 1, "metadata": {"a": 1}}, "reward": 2.0, "done": True}
-    parsed = Sub("http://x")._parse_result(payload)
-    assert isinstance(parsed.observation, CountObservation)
-    assert (parsed.observation.reward, parsed.observation.done) == (2.0, True)
-    assert parsed.observation.metadata == {"a": 1}
-    assert Untyped("http://x")._parse_result(payload).observation == payload["observation"]
-    assert Untyped("http://x")._parse_state({"a": 1}) == {"a": 1}
-    with pytest.raises(ProtocolError, match="CountObservation"):
-        Sub("http://x")._parse_result({"observation": {"nope": 1}})
-    top = Sub("http://x")._parse_result({"observation": {"count": 1}, "metadata": {"b": 2}})
-    assert top.observation.metadata == top.metadata == {"b": 2}
 
 
 def test_raw_messages(scripted: Start) -> None:

@@ -77,8 +77,15 @@ class _Session:
         return error
 
     def note(self, call: str, data: Any, reply: Reply) -> StepResult[Any]:
-        """Enter the reply to `reset` or `step` into the ledger; return its result, observation unread."""
-        result = result_from_reply(reply, reply.data.get("observation"))
+        """Enter the reply to `reset` or `step` into the ledger; return its result, observation unread.
+
+        Raises:
+            ProtocolError: the reply says what this version does not understand.
+        """
+        try:
+            result = result_from_reply(reply, reply.data.get("observation"))
+        except (ValueError, TypeError, AttributeError) as problem:
+            raise ProtocolError(f"The server's reply to {call} is not understood: {problem}") from problem
         if call == "step":
             self.ledger.stepped(result)
         else:
