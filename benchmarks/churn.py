@@ -49,9 +49,9 @@ def run(context: Context) -> dict[str, Any]:
 
 
 def churn(kind: Kind, cycles: int) -> Growth:
-    """Run `cycles` cycles, after a tenth as many to warm up, and read what the server keeps."""
+    """Run `cycles` cycles, after a fifth as many to warm up, and read what the server keeps."""
     with running(kind, sessions=4 * AT_ONCE) as server:
-        _cycle(server, cycles // 10)
+        _cycle(server, cycles // 5)
         before, cpu, started = settled_footprint(server.pid), server.cpu_ns(), time.monotonic()
         _cycle(server, cycles)
         seconds, cpu = time.monotonic() - started, server.cpu_ns() - cpu

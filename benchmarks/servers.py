@@ -135,6 +135,7 @@ def spawn(kind: Kind, *, sessions: int) -> Server:
     descriptor, name = tempfile.mkstemp(prefix=f"openenv-bench-{kind.name}-", suffix=".log")
     command = [part.format(sessions=sessions) for part in kind.command]
     environ = {**os.environ, **kind.environ, "PYTHONUNBUFFERED": "1"}
+    environ.pop("COVERAGE_PROCESS_START", None)  # a measured server is not the one we measure
     started = time.perf_counter_ns()
     try:
         process = subprocess.Popen(command, stdout=descriptor, stderr=descriptor, env=environ)

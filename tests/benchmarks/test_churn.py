@@ -17,5 +17,5 @@ def test_ten_thousand_cycles_leak_nothing(name: str) -> None:
     growth = churn(kind, 10_000)
     assert growth.descriptors <= 0, growth
     assert growth.threads <= 0, growth
-    # 100 bytes a cycle would be 1 MiB; allocators and their arenas move by less than this without any leak.
-    assert growth.uss_kib < 1024, growth
+    # Allocators move by up to 1 MiB without any leak; one forgotten dict a cycle would be more than 2.
+    assert growth.uss_kib < 2048, growth
