@@ -136,6 +136,9 @@ def test_a_reply_that_is_no_message(raw: bytes) -> None:
         (b'{"type":"jump"}', "UNKNOWN_TYPE"),
         (b'{"type":["step"]}', "UNKNOWN_TYPE"),
         (b'{"type":"step","data":[]}', "VALIDATION_ERROR"),
+        (b'{"type":"step"}', "VALIDATION_ERROR"),
+        (b'{"type":"mcp"}', "VALIDATION_ERROR"),
+        (b'{"type":"reset","data":null}', "VALIDATION_ERROR"),
         (b'{"type":"step","data":{},"timeout_s":3}', "VALIDATION_ERROR"),
         (b'{"type":"step","data":{},"x":NaN}', "VALIDATION_ERROR"),
     ],
@@ -161,6 +164,13 @@ def test_extended_fields_are_checked_and_named(raw: bytes, field: str) -> None:
         plain.decode_request(raw, extended=True)
     reply = plain.decode_reply(plain.encode_error(caught.value))
     assert reply.id == (4 if b'"id":4' in raw else None)
+
+
+@pytest.mark.parametrize("kind", ["reset", "state", "close"])
+def test_messages_that_need_no_payload(kind: str) -> None:
+    raw = f'{{"type":"{kind}"}}'.encode()
+    assert plain.decode_request(raw).data == {}
+    assert plain.decode_request(raw, extended=True).type == kind
 
 
 def test_nan_in_a_request_is_read_as_published_servers_read_it() -> None:

@@ -185,7 +185,7 @@ async def test_tools_inside_frames() -> None:
 async def test_production_has_tools_only() -> None:
     async with Wire(runtime_of(Calculator, mode="production"), extended=True) as wire:
         for kind in ("reset", "step", "state"):
-            reply = await wire.ask({"type": kind, "id": 4})
+            reply = await wire.ask({"type": kind, "data": {}, "id": 4})
             assert reply["data"]["code"] == "UNKNOWN_TYPE"
             assert reply["id"] == 4
         call = {

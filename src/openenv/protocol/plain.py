@@ -32,7 +32,7 @@ _BESIDE = {"reward", "done"}
 _PYDANTIC_URL = "https://errors.pydantic.dev/2/v/"
 
 
-class Request(msgspec.Struct, forbid_unknown_fields=True):
+class Request(msgspec.Struct):
     """One message of a client.
 
     Attributes:
@@ -66,10 +66,19 @@ class Reply(msgspec.Struct):
 
 class _PlainRequest(msgspec.Struct, forbid_unknown_fields=True):
     type: str
-    data: dict[str, Any] = {}
+    data: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
-_decode_extended = msgspec.json.Decoder(Request).decode
+class _ExtendedRequest(msgspec.Struct, forbid_unknown_fields=True):
+    type: str
+    data: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    id: int | None = None
+    timeout_s: float | None = None
+
+
+_WITH_DATA = frozenset({"step", "mcp"})
+"""Messages that say nothing without their payload."""
+_decode_extended = msgspec.json.Decoder(_ExtendedRequest).decode
 _decode_plain = msgspec.json.Decoder(_PlainRequest).decode
 _decode_reply = msgspec.json.Decoder(Reply).decode
 _encode = msgspec.json.Encoder().encode
@@ -88,16 +97,27 @@ def decode_request(raw: bytes | str, *, extended: bool = False) -> Request:
     """
     try:
         if extended:
-            request = _decode_extended(raw)
-            if request.type in REQUEST_TYPES and (request.timeout_s is None or request.timeout_s > 0):
+            message = _decode_extended(raw)
+            request = _usable(message.type, message.data)
+            if request is not None and (message.timeout_s is None or message.timeout_s > 0):
+                request.id, request.timeout_s = message.id, message.timeout_s
                 return request
         else:
             plain = _decode_plain(raw)
-            if plain.type in REQUEST_TYPES:
-                return Request(plain.type, plain.data)
+            request = _usable(plain.type, plain.data)
+            if request is not None:
+                return request
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass  # the slow path below finds out what is wrong with it, if anything
     return _decode_slowly(raw, extended)
+
+
+def _usable(kind: str, data: dict[str, Any] | msgspec.UnsetType) -> Request | None:
+    if kind not in REQUEST_TYPES:
+        return None
+    if data is msgspec.UNSET:
+        return None if kind in _WITH_DATA else Request(kind, {})
+    return Request(kind, data)
 
 
 def _decode_slowly(raw: bytes | str, extended: bool) -> Request:
@@ -126,7 +146,9 @@ def _decode_slowly(raw: bytes | str, extended: bool) -> Request:
 
 def _envelope_issues(message: dict[str, Any], extended: bool) -> list[dict[str, Any]]:
     issues = []
-    if not isinstance(message.get("data", {}), dict):
+    if "data" not in message and message["type"] in _WITH_DATA:
+        issues.append(_issue("missing", ["data"], "Field required", message))
+    elif not isinstance(message.get("data", {}), dict):
         issues.append(_issue("dict_type", ["data"], "Input should be a valid dictionary", message["data"]))
     allowed = {"type", "data", "id", "timeout_s"} if extended else {"type", "data"}
     issues += [
