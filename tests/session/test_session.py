@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from tests.session.environments import Count, EchoAction, EchoObservation, Loop, PublishedEcho, Slow, Tools
 
-from openenv import Environment, Rubric
+from openenv import Environment, Rubric, TaskSet
 from openenv.environment import describe
 from openenv.errors import EnvironmentFailedError, InvalidActionError, OrderError, UsageError
 from openenv.rubrics import ExponentialDiscountingTrajectoryRubric
@@ -264,3 +264,33 @@ async def test_and_needs_a_thread_of_its_own_inside_a_running_loop() -> None:
     session.reset()
     with pytest.raises(UsageError, match="asynchronous"):
         session.step({"by": 1})
+
+
+class Quiz(
+    Environment, tasks=TaskSet({"train": [{"question": "1+1", "answer": "2"}], "test": [{"question": "2+2"}]})
+):
+    """Asks what its task asks."""
+
+    def reset(self) -> str:
+        return str(self.episode.task["question"])
+
+    def step(self, text: str) -> str:
+        return text
+
+
+class AsyncQuiz(Quiz):
+    async def step(self, text: str) -> str:
+        return text
+
+
+async def test_the_reset_option_names_the_task_and_the_seed_draws_one() -> None:
+    session = started(Quiz)
+    assert session.reset(seed=3).observation.result == "1+1"
+    assert session.reset(options={"split": "test", "task": 0}).observation.result == "2+2"
+    with pytest.raises(InvalidActionError, match="split"):
+        session.reset(options={"split": "nope"})
+    assert session.episode is not None
+    assert session.episode.split == "test"
+    later = started(AsyncQuiz)
+    assert (await later.areset(options={"split": "test"})).observation.result == "2+2"
+    await later.aclose()
