@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         connect,
     )
     from openenv.environment import Environment, action, hidden
-    from openenv.errors import OpenEnvError, SessionLost
+    from openenv.errors import OpenEnvError, SessionLost, ToolCallError
     from openenv.rubrics import Rubric
     from openenv.tasks import Task, TaskSet
     from openenv.tools import tool
@@ -69,6 +69,7 @@ __all__ = [
     "SyncEnvClient",
     "Task",
     "TaskSet",
+    "ToolCallError",
     "__version__",
     "action",
     "cli",
@@ -100,6 +101,7 @@ _LAZY = {
     "SyncEnvClient": "openenv.client",
     "Task": "openenv.tasks",
     "TaskSet": "openenv.tasks",
+    "ToolCallError": "openenv.errors",
     "action": "openenv.environment",
     "connect": "openenv.client",
     "hidden": "openenv.environment",

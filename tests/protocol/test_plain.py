@@ -251,3 +251,9 @@ def test_errors_of_any_server_become_typed(data: Any) -> None:
 def test_published_codes_decide_the_class() -> None:
     assert isinstance(error_from_payload({"code": "VALIDATION_ERROR", "errors": []}), InvalidActionError)
     assert isinstance(error_from_payload({"code": "CAPACITY_REACHED"}), SessionCapacityError)
+
+
+def test_what_a_published_server_found_wrong_is_said() -> None:
+    found = [{"type": "missing", "loc": ["move", "x"], "msg": "Field required"}]
+    error = error_from_payload({"code": "VALIDATION_ERROR", "message": "Invalid message", "errors": found})
+    assert str(error) == "Invalid message: move.x: Field required"

@@ -86,7 +86,18 @@ def error_from_payload(data: Any) -> OpenEnvError:
     error.step = step if type(step) is int else None
     for name, default in _own_facts(cls).items():
         setattr(error, name, data.get(name, default))
+    if isinstance(error, errors.InvalidActionError):
+        _name_the_field(error)
     return error
+
+
+def _name_the_field(error: errors.InvalidActionError) -> None:
+    """Say what is wrong where a published server says only that something is."""
+    first = error.errors[0] if isinstance(error.errors, list) and error.errors else None
+    if error.message == "Invalid message" and isinstance(first, dict) and "msg" in first:
+        where = ".".join(map(str, first.get("loc") or ["message"]))
+        error.message = f"Invalid message: {where}: {first['msg']}"
+        error.args = (error.message,)
 
 
 def blank_error(cls: type[OpenEnvError]) -> OpenEnvError:
