@@ -224,10 +224,10 @@ class ServerMetrics:
     def observe(self, call: str, outcome: StepOutcome, seconds: float) -> None:
         """Count one call of a session; an observer of `openenv.session`."""
         if call == "step":
-            self.steps.add(1, outcome.value)
+            self.steps.add(1, outcome._value_)
             self.step_seconds.observe(seconds)
         else:
-            self.resets.add(1, outcome.value)
+            self.resets.add(1, outcome._value_)
 
 
 def _head(name: str, text: str, kind: str) -> Iterator[str]:

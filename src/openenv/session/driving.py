@@ -14,13 +14,14 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from openenv._drive import discard
+from openenv.environment import EnvironmentSpec
 from openenv.errors import EnvironmentFailedError, OpenEnvError, UsageError
 from openenv.session.deadline import Abandoned, Call, Interrupted
 from openenv.types import StepResult
 
 Thunk = Callable[[], Any]
 Flow = Generator[Thunk, Any, StepResult[Any]]
-Failed = Callable[[BaseException], EnvironmentFailedError]
+Failed = Callable[[str, BaseException], EnvironmentFailedError]
 
 
 _AWAITABLE: dict[type, bool] = {}
@@ -37,13 +38,14 @@ def is_awaitable(value: Any) -> bool:
     return known
 
 
-def drive(flow: Flow, failed: Failed, make: Thunk, call: Call | None) -> StepResult[Any]:
+def drive(name: str, flow: Flow, failed: Failed, spec: EnvironmentSpec, call: Call | None) -> StepResult[Any]:
     """Run a rule to its end in this thread.
 
     Args:
+        name: name of the call, for errors.
         flow: the rule.
-        failed: makes the typed error for what the environment raised.
-        make: the thunk that builds an environment: one built for a call that expired is closed.
+        failed: makes the typed error for what the environment raised in that call.
+        spec: the environment: an instance that it made for a call that expired is closed.
         call: the call's deadline, if it has one.
 
     Raises:
@@ -54,10 +56,10 @@ def drive(flow: Flow, failed: Failed, make: Thunk, call: Call | None) -> StepRes
         while True:
             try:
                 if call is not None:
-                    value = _bounded(thunk, make, call)
+                    value = _bounded(thunk, spec, call)
                 else:
                     value = thunk()
-                    if is_awaitable(value):
+                    if _AWAITABLE.get(type(value), True) and is_awaitable(value):
                         value = resolve(value)
             except OpenEnvError as error:
                 thunk = flow.throw(error)
@@ -66,7 +68,7 @@ def drive(flow: Flow, failed: Failed, make: Thunk, call: Call | None) -> StepRes
             except BaseException as problem:  # Boundary: the environment's own code.
                 if isinstance(problem, KeyboardInterrupt) and _in_main_thread():
                     raise
-                thunk = flow.throw(failed(problem))
+                thunk = flow.throw(failed(name, problem))
             else:
                 thunk = flow.send(value)
     except StopIteration as stop:
@@ -74,7 +76,7 @@ def drive(flow: Flow, failed: Failed, make: Thunk, call: Call | None) -> StepRes
         return result
 
 
-def _bounded(thunk: Thunk, make: Thunk, call: Call) -> Any:
+def _bounded(thunk: Thunk, spec: EnvironmentSpec, call: Call) -> Any:
     """Run a thunk as the environment's turn of a call that may expire."""
     value = None
     call.enter()
@@ -86,19 +88,22 @@ def _bounded(thunk: Thunk, make: Thunk, call: Call) -> Any:
         try:
             call.leave()
         except Abandoned as gone:
-            if thunk == make and value is not None:
+            if thunk == spec.make and value is not None:
                 gone.environment = value
             raise
     return value
 
 
-async def adrive(flow: Flow, failed: Failed, make: Thunk, given_up: Callable[[], bool]) -> StepResult[Any]:
+async def adrive(
+    name: str, flow: Flow, failed: Failed, spec: EnvironmentSpec, given_up: Callable[[], bool]
+) -> StepResult[Any]:
     """Run a rule to its end on the running loop.
 
     Args:
+        name: name of the call, for errors.
         flow: the rule.
-        failed: makes the typed error for what the environment raised.
-        make: the thunk that builds an environment.
+        failed: makes the typed error for what the environment raised in that call.
+        spec: the environment.
         given_up: whether the call's deadline passed while the environment was awaited.
 
     Raises:
@@ -112,13 +117,13 @@ async def adrive(flow: Flow, failed: Failed, make: Thunk, given_up: Callable[[],
                 if is_awaitable(value):
                     value = await value
                 if given_up():
-                    raise Abandoned(value if thunk == make else None)
+                    raise Abandoned(value if thunk == spec.make else None)
             except OpenEnvError as error:
                 thunk = flow.throw(error)
             except (Abandoned, asyncio.CancelledError, KeyboardInterrupt):
                 raise
             except BaseException as problem:  # Boundary: the environment's own code.
-                thunk = flow.throw(failed(problem))
+                thunk = flow.throw(failed(name, problem))
             else:
                 thunk = flow.send(value)
     except StopIteration as stop:
