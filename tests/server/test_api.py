@@ -193,7 +193,7 @@ def test_production_has_no_simulation_control_on_any_door() -> None:
             assert client.request(method, path).status_code == 404
         with client.websocket_connect("/ws", subprotocols=["openenv.2.json"]) as socket:
             for kind in ("reset", "step", "state"):
-                socket.send_json({"type": kind, "id": 1})
+                socket.send_json({"type": kind, "data": {}, "id": 1})
                 assert socket.receive_json()["data"]["code"] == "UNKNOWN_TYPE"
         body = {
             "jsonrpc": "2.0",
