@@ -312,7 +312,9 @@ def _json_slowly(value: Any) -> bytes:
 
 
 def _number(reward: Any) -> bytes:
-    return b"true" if reward is True else b"false" if reward is False else encode_json(reward)
+    if reward is True or reward is False:
+        return b"true" if reward else b"false"
+    return _encode(reward) if type(reward) is float else encode_json(reward)
 
 
 def _observation(observation: Any) -> bytes:
