@@ -11,7 +11,7 @@ from .loadgen import STEP, check_observation, open_session
 from .process import settled_footprint
 from .servers import Kind, Server, ours, running
 
-KINDS = ("serve", "serve_thread", "serve_inline", "stock")
+KINDS = ("serve", "serve_inline", "stock")
 AT_ONCE = 8
 """Sessions of one wave: opened together, closed together."""
 

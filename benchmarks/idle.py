@@ -9,7 +9,7 @@ from .loadgen import STEP, check_observation, open_session
 from .process import settled_footprint
 from .servers import Kind, ours, published, running
 
-QUICK = ("published", "serve", "serve_inline", "stock")
+KINDS = ("serve", "serve_inline", "stock")
 WARM = 16
 """Sessions opened and closed before the base is read, so that lazily built things are in it."""
 
@@ -18,9 +18,7 @@ def run(context: Context) -> dict[str, Any]:
     """Return ``{server: {kib_per_session, base_mib, threads}}``."""
     sessions = context.pick(1000, 200)
     progress(f"idle memory: {sessions} sessions")
-    kinds = [published(context.published_python), *ours()]
-    if context.quick:
-        kinds = [kind for kind in kinds if kind.name in QUICK]
+    kinds = [published(context.published_python), *(kind for kind in ours() if kind.name in KINDS)]
     return interleave(kinds, 1, lambda kind: _idle(kind, sessions), lambda kind: kind.name)
 
 
