@@ -87,3 +87,18 @@ def test_public_text_hides_where_the_server_lives() -> None:
     assert os.getcwd() not in text
     assert "data.csv" in text
     assert "/etc/hosts" in text
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_what_a_caller_sent_commands_no_terminal_and_begins_no_line(log_format: str) -> None:
+    stream = io.StringIO()
+    configure_logging(log_format, stream=stream)
+    log_event(logger, logging.WARNING, "refused", path="/a\x1b[2J\r\n\x85\u2028\x9b31m")
+    try:
+        raise ValueError("said \x1b]0;title\x07")
+    except ValueError as problem:
+        log_event(logger, logging.ERROR, "failed", cause=problem)
+    text = stream.getvalue()
+    assert not {char for char in text if not char.isprintable()} - {"\n", "\t"}
+    assert sum("refused" in line or "/a" in line for line in text.splitlines()) == 1
+    assert "\\u001b" in text

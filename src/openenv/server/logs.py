@@ -2,7 +2,8 @@
 
 `log_event(logger, level, "session opened", session=...)` carries its facts beside the message; both
 formatters write them. Secrets never reach a line: the server's token is masked wherever it stands, and
-so are session ids and tokens in the query strings that access logs repeat.
+so are session ids and tokens in the query strings that access logs repeat. What a caller sent can neither
+begin a line of its own nor command the terminal that shows it: control characters are written as escapes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ logger = logging.getLogger("openenv.server")
 
 _SECRET_PARAMETERS = re.compile(r"([?&](?:session_id|token)=)[^&\s\"']+")
 _MASK = "***"
+_CONTROLS = {
+    code: f"\\u{code:04x}"
+    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+    if chr(code) not in "\t\n"
+}
+"""Control characters and line separators, but for those that a traceback needs."""
 
 
 def log_event(
@@ -73,7 +80,9 @@ class TextFormatter(logging.Formatter):
         clock = dt.datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         facts = "".join(f" {name}={_short(value)}" for name, value in _facts(record).items())
         line = f"{clock} {record.levelname:<7} {record.getMessage()}{facts}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        if record.exc_info:
+            line = f"{line}\n{self.formatException(record.exc_info)}"
+        return line.translate(_CONTROLS)
 
 
 class JsonFormatter(logging.Formatter):
@@ -90,7 +99,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(to_jsonable(line), ensure_ascii=False)
+        return json.dumps(to_jsonable(line), ensure_ascii=False).translate(_CONTROLS)
 
 
 def configure_logging(
