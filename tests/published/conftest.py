@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -55,12 +56,20 @@ class PublishedServer:
             lines.append(line)
             if line.startswith("listening on "):
                 self.url = line.split()[-1]
+                # A pipe that nobody reads fills up, and its writer stops.
+                self._drain = threading.Thread(target=self._discard, daemon=True)
+                self._drain.start()
                 return
         raise RuntimeError("the published server did not start:\n" + "".join(lines))
+
+    def _discard(self) -> None:
+        for _ in self.output:
+            pass
 
     def stop(self) -> None:
         self.process.kill()
         self.process.wait()
+        self._drain.join()
         self.output.close()
 
 
