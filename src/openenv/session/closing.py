@@ -7,7 +7,7 @@ import inspect
 import logging
 from typing import Any
 
-from openenv.session.deadline import Abandoned, Interrupted
+from openenv.session.deadline import Interrupted
 
 logger = logging.getLogger("openenv.session")
 _closing: set[asyncio.Task[None]] = set()
@@ -44,9 +44,7 @@ def _finish_close(answer: Any, session_id: str) -> None:
 
 
 def close_after(task: asyncio.Task[Any], env: Any, session_id: str) -> None:
-    """Close what a timed-out coroutine leaves behind, once it is over."""
-    gone = None if task.cancelled() else task.exception()
-    if env is None and isinstance(gone, Abandoned):
-        env = gone.environment
-    if env is not None:
-        close_environment(env, session_id)
+    """Close the environment of a call that was given up, once its coroutine is over."""
+    if not task.cancelled():
+        task.exception()  # looked at, so that nobody is told that it never was
+    close_environment(env, session_id)

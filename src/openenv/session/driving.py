@@ -94,16 +94,13 @@ def _bounded(thunk: Thunk, spec: EnvironmentSpec, call: Call) -> Any:
     return value
 
 
-async def adrive(
-    name: str, flow: Flow, failed: Failed, spec: EnvironmentSpec, given_up: Callable[[], bool]
-) -> StepResult[Any]:
+async def adrive(name: str, flow: Flow, failed: Failed, given_up: Callable[[], bool]) -> StepResult[Any]:
     """Run a rule to its end on the running loop.
 
     Args:
         name: name of the call, for errors.
         flow: the rule.
         failed: makes the typed error for what the environment raised in that call.
-        spec: the environment.
         given_up: whether the call's deadline passed while the environment was awaited.
 
     Raises:
@@ -117,7 +114,7 @@ async def adrive(
                 if is_awaitable(value):
                     value = await value
                 if given_up():
-                    raise Abandoned(value if thunk == spec.make else None)
+                    raise Abandoned
             except OpenEnvError as error:
                 thunk = flow.throw(error)
             except (Abandoned, asyncio.CancelledError, KeyboardInterrupt):

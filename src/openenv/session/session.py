@@ -25,7 +25,7 @@ from openenv.errors import (
     UsageError,
 )
 from openenv.session.closing import close_after, close_environment
-from openenv.session.deadline import WATCHDOG, Call
+from openenv.session.deadline import WATCHDOG, Abandoned, Call
 from openenv.session.driving import Flow, adrive, drive, resolve
 from openenv.session.limits import Limits
 from openenv.session.phase import Phase, order_error
@@ -284,6 +284,8 @@ class Session(EpisodeRules):
             result = drive(name, flow, self._failed, self.spec, call)
             if call is not None:
                 call.finish()
+        except Abandoned:
+            raise  # answered, and it carries what is to be closed
         except BaseException as problem:
             if call is not None:
                 if call.expired:
@@ -309,7 +311,7 @@ class Session(EpisodeRules):
 
     async def _adrive(self, name: str, flow: Flow) -> StepResult[Any]:
         generation = self._generation
-        return await adrive(name, flow, self._failed, self.spec, lambda: self._generation != generation)
+        return await adrive(name, flow, self._failed, lambda: self._generation != generation)
 
     async def _adrive_until(self, name: str, flow: Flow, timeout_s: float) -> StepResult[Any]:
         task = asyncio.ensure_future(self._adrive(name, flow))
