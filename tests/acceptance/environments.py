@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, Field, field_validator
 
-from openenv import Action, Environment, Observation, Outcome, hidden, tool
+from openenv import Action, Environment, Observation, Outcome, TaskSet, hidden, tool
 
 
 class Word(Environment):
@@ -180,3 +180,65 @@ class Vault(Environment):
         if guess == "sleep":
             time.sleep(30)
         return "no"
+
+
+class Quiz(
+    Environment,
+    tasks=TaskSet(
+        {
+            "train": [
+                {"question": f"{n} + {n}?", "answer": f"CANARY-{2 * n}", "_hint": "CANARY-hint"}
+                for n in range(3)
+            ],
+            "test": [{"id": "last", "question": "why?", "answer": "CANARY-because"}],
+        }
+    ),
+):
+    """Its tasks have answers, and it is careless with them."""
+
+    current: Any = None
+    mine: Any = None
+    answers: dict[str, str] = hidden(default_factory=lambda: {"all": "CANARY-all"})
+
+    def reset(self) -> str:
+        self.current = self.episode.task
+        self.mine = self
+        return str(self.episode.task["question"])
+
+    def step(self, answer: str) -> Any:
+        if answer == "the task":
+            return self.episode.task
+        if answer == "all":
+            return {"task": [self.episode.task], "episode": self.episode, "env": self}
+        if answer == "raise":
+            raise LookupError(self.episode.task)
+        return Outcome("checked", reward=float(answer == self.episode.task.answer), components={"right": 0.0})
+
+
+class Careless(Vault):
+    """Publishes by mistake what its base hides."""
+
+    code: str = "CANARY-again"
+    made: list[str] = ["CANARY-made"]
+    _underscored: str = "CANARY-still"
+
+
+class PublishedVault(Environment):
+    """Of the published kind: its own state, private attributes of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answer = "CANARY-published"
+
+    def reset(self, seed: Any = None, episode_id: Any = None, **kwargs: Any) -> Anything:
+        self._answer = "CANARY-reset"
+        return Anything(value="go")
+
+    def step(self, action: StrictAction, timeout_s: Any = None, **kwargs: Any) -> Anything:
+        if action.note == "raise":
+            raise RuntimeError(str(self))
+        return Anything(value=self if action.note == "self" else "no")
+
+    @property
+    def state(self) -> Any:
+        return {"tries": 1, "_answer": self._answer}
