@@ -46,6 +46,12 @@ class Endpoint(asyncio.Protocol):
         self.gone.set()
 
 
+@pytest.fixture(params=[8, 0], ids=["at once", "batched"], autouse=True)
+def batching(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replies of the loop's own thread leave at once, or at the end of its turn."""
+    monkeypatch.setattr("openenv.server.writer.BATCH_FROM", request.param)
+
+
 Scenario = Callable[[Endpoint, socket.socket], Awaitable[None]]
 
 
@@ -205,7 +211,7 @@ def test_what_is_corked_leaves_in_one_piece(play: Callable[..., None]) -> None:
         assert peer.recv(100) == text_frame(b"one") + text_frame(b"two")
         endpoint.writer.cork()
         endpoint.writer.uncork()
-        endpoint.writer.send_text(b"three")
+        endpoint.writer.write(text_frame(b"three"))
         assert peer.recv(100) == text_frame(b"three")
 
     play(scenario)

@@ -17,11 +17,54 @@ import asyncio
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 from openenv.protocol.websocket import text_frame
 
 Chunk = bytes | memoryview
+
+
+BATCH_FROM = 8
+"""Connections of a loop from which on their replies are gathered: for fewer, the extra turn costs more."""
+
+
+class Outbox:
+    """Replies that an event loop sends together, at the end of its turn.
+
+    A reply that is written at once wakes the client that waits for it, and on another core that costs more
+    than making the reply. Written together, most of them find their reader awake.
+    """
+
+    __slots__ = ("_loop", "_writers", "connections")
+
+    _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox] = WeakKeyDictionary()
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = weakref.ref(loop)
+        self._writers: list[FrameWriter] = []
+        self.connections = 0
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> Outbox:
+        """The outbox of a loop."""
+        outbox = cls._of_loop.get(loop)
+        if outbox is None:
+            outbox = cls._of_loop[loop] = cls(loop)
+        return outbox
+
+    def add(self, writer: FrameWriter) -> None:
+        """Let a corked writer send at the end of this turn. On the loop's thread only."""
+        loop = self._loop()
+        if not self._writers and loop is not None:
+            loop.call_soon(self._send)
+        self._writers.append(writer)
+
+    def _send(self) -> None:
+        writers, self._writers = self._writers, []
+        for writer in writers:
+            writer.uncork()
 
 
 class FrameWriter:
@@ -41,6 +84,7 @@ class FrameWriter:
     __slots__ = (
         "_clear",
         "_corked",
+        "_counted",
         "_direct",
         "_ended",
         "_fd",
@@ -51,6 +95,7 @@ class FrameWriter:
         "_loop",
         "_on_broken",
         "_on_change",
+        "_outbox",
         "_scheduled",
         "_spill",
         "_spilled",
@@ -76,6 +121,9 @@ class FrameWriter:
         self._limit = max_buffered_bytes
         self._on_change = on_change
         self._on_broken = on_broken
+        self._outbox = Outbox.of(loop)
+        self._outbox.connections += 1
+        self._counted = True
         self._direct = os.name == "posix" and sock is not None and not encrypted
         self._fd: int = sock.fileno() if sock is not None else -1
         if self._direct:
@@ -108,7 +156,26 @@ class FrameWriter:
 
     def send_text(self, payload: bytes) -> None:
         """Send one text message; from any thread."""
-        self.write(text_frame(payload))
+        frame = text_frame(payload)
+        if self._outbox.connections >= BATCH_FROM and threading.get_ident() == self._thread:
+            self._send_later(frame)
+        else:
+            self.write(frame)
+
+    def _send_later(self, frame: bytes) -> None:
+        """Send a frame at the end of the loop's turn, with those of the other connections."""
+        with self._lock:
+            if self._ended:
+                return
+            first = self._clear
+            if first:
+                self._clear = False
+                self._corked = self._scheduled = True
+            coming = self._put(frame)
+        if first:
+            self._outbox.add(self)
+        elif not coming:
+            self._flush()
 
     def write(self, frame: bytes, *, last: bool = False) -> None:
         """Send one frame; from any thread. After the last one, and after the connection's end, do nothing.
@@ -168,9 +235,12 @@ class FrameWriter:
                 self._clear = not self._ended
                 return
             self._clear = True
-            if self._put(data):
-                return
-        self._flush()
+            sent = self._put(data)
+            finish = self._finish if sent and self._clear else None
+        if finish is not None:
+            finish()
+        elif not sent:
+            self._flush()
 
     def resume_writing(self) -> None:
         """The transport has room again; a direct one has sent everything."""
@@ -198,6 +268,9 @@ class FrameWriter:
     def lost(self) -> None:
         """The connection is gone: nothing is written any more, least of all to the file descriptor."""
         with self._lock:
+            if self._counted:
+                self._counted = False
+                self._outbox.connections -= 1
             self._ended = True
             self._clear = False
             self._fd = -1
