@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import time
 from enum import Enum
@@ -242,3 +243,70 @@ class PublishedVault(Environment):
     @property
     def state(self) -> Any:
         return {"tries": 1, "_answer": self._answer}
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+RAISED: dict[str, BaseException] = {
+    "exit": SystemExit(3),
+    "interrupt": KeyboardInterrupt("not from a keyboard"),
+    "cancelled": asyncio.CancelledError(),
+    "generator": GeneratorExit(),
+    "stop": StopIteration(1),
+    "stop async": StopAsyncIteration(1),
+    "base": BaseException("of the base"),
+    "group": BaseExceptionGroup("several", [SystemExit(), ValueError()]),
+    "memory": MemoryError(),
+    "unprintable": Unprintable(),
+}
+
+
+class Raising(Environment):
+    """Raises whatever it is asked for, also what is no `Exception`."""
+
+    reading: str = ""
+
+    def reset(self, kind: str = "") -> str:
+        return self.say(kind)
+
+    def step(self, kind: str = "", later: str = "") -> str:
+        self.later = later
+        return self.say(kind)
+
+    def say(self, kind: str) -> str:
+        if kind:
+            raise RAISED[kind]
+        return "fine"
+
+    @property
+    def state(self) -> Any:
+        later, self.later = getattr(self, "later", ""), ""
+        return {"said": self.say(later)}
+
+
+class RaisingInline(Raising, host="inline"):
+    """The same on the server's own loop."""
+
+
+class RaisingShared(Raising):
+    """The same on one thread for all sessions."""
+
+    REQUIRES_SINGLE_THREAD_EXECUTOR = True
+
+
+class RaisingAsync(Raising):
+    """The same as coroutines."""
+
+    async def reset(self, kind: str = "") -> str:  # type: ignore[override]
+        return self.say(kind)
+
+    async def step(self, kind: str = "", later: str = "") -> str:  # type: ignore[override]
+        self.later = later
+        if kind == "cancelled":
+            task = asyncio.get_running_loop().create_task(asyncio.sleep(60))
+            task.cancel()
+            await task
+        return self.say(kind)

@@ -160,7 +160,7 @@ class EnvironmentSpec:
         name = self.cls.__name__ if self.cls else getattr(self.factory, "__name__", self.name)
         try:
             env = self.factory()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # Boundary: the author's constructor.
             why = f"{type(error).__name__}: {error}"
             raise EnvironmentFactoryError(name, f"Failed to create environment from {name}: {why}") from error

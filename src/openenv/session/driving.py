@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -44,7 +43,7 @@ def drive(name: str, flow: Flow, failed: Failed, spec: EnvironmentSpec, call: Ca
     Args:
         name: name of the call, for errors.
         flow: the rule.
-        failed: makes the typed error for what the environment raised in that call.
+        failed: makes the typed error for what the environment raised in that call; raises what it did not.
         spec: the environment: an instance that it made for a call that expired is closed.
         call: the call's deadline, if it has one.
 
@@ -66,8 +65,6 @@ def drive(name: str, flow: Flow, failed: Failed, spec: EnvironmentSpec, call: Ca
             except (Abandoned, Interrupted):
                 raise
             except BaseException as problem:  # Boundary: the environment's own code.
-                if isinstance(problem, KeyboardInterrupt) and _in_main_thread():
-                    raise
                 thunk = flow.throw(failed(name, problem))
             else:
                 thunk = flow.send(value)
@@ -100,7 +97,7 @@ async def adrive(name: str, flow: Flow, failed: Failed, given_up: Callable[[], b
     Args:
         name: name of the call, for errors.
         flow: the rule.
-        failed: makes the typed error for what the environment raised in that call.
+        failed: makes the typed error for what the environment raised in that call; raises what it did not.
         given_up: whether the call's deadline passed while the environment was awaited.
 
     Raises:
@@ -117,9 +114,11 @@ async def adrive(name: str, flow: Flow, failed: Failed, given_up: Callable[[], b
                     raise Abandoned
             except OpenEnvError as error:
                 thunk = flow.throw(error)
-            except (Abandoned, asyncio.CancelledError, KeyboardInterrupt):
+            except Abandoned:
                 raise
             except BaseException as problem:  # Boundary: the environment's own code.
+                if is_own_cancellation(problem):
+                    raise
                 thunk = flow.throw(failed(name, problem))
             else:
                 thunk = flow.send(value)
@@ -151,5 +150,9 @@ def resolve(value: Any) -> Any:
     )
 
 
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
+def is_own_cancellation(problem: BaseException) -> bool:
+    """Whether the running task was cancelled, and not only something that the environment awaited."""
+    if not isinstance(problem, asyncio.CancelledError):
+        return False
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

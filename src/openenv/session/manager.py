@@ -151,6 +151,7 @@ class SessionManager:
         try:
             self.quarantine.check()
             session = Session(self.spec, limits=self._limits, auto_reset=auto_reset, observer=self._observer)
+            session.interactive = False
             hosted = HostedSession(
                 session,
                 self._make_host(session.id),

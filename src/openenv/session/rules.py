@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 import uuid
 from collections.abc import Generator
@@ -37,6 +38,8 @@ class EpisodeRules:
         self.phase = Phase.NEW
         self.episode: Episode | None = None
         self.status = EpisodeStatus.RUNNING
+        self.interactive = True
+        """Whether Ctrl-C may raise in the main thread; servers handle the signal."""
         self._auto_reset = auto_reset
         self._env: Any = None
         self._generation = 0
@@ -151,7 +154,9 @@ class EpisodeRules:
         return env
 
     def _failed(self, name: str, problem: BaseException) -> EnvironmentFailedError:
-        error = EnvironmentFailedError(str(problem) or type(problem).__name__)
+        if isinstance(problem, KeyboardInterrupt) and self.interactive and _in_main_thread():
+            raise problem  # Ctrl-C, which is not the environment's
+        error = EnvironmentFailedError(_text(problem))
         error.data["exception"] = type(problem).__name__
         error.__cause__ = problem
         logger.debug("%s() of session %s raised", name, self.id, exc_info=problem)
@@ -166,6 +171,18 @@ class EpisodeRules:
         if error.session_fate == "alive" and self.phase is Phase.NEEDS_RESET:
             error.session_fate = "needs_reset"
         return error
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _text(problem: BaseException) -> str:
+    try:
+        text = str(problem)
+    except Exception:  # Boundary: an author's exception class.
+        text = ""
+    return text or type(problem).__name__
 
 
 def _drawn_seed() -> int:

@@ -25,8 +25,8 @@ from openenv.errors import (
     UsageError,
 )
 from openenv.session.closing import close_after, close_environment
-from openenv.session.deadline import WATCHDOG, Abandoned, Call
-from openenv.session.driving import Flow, adrive, drive, resolve
+from openenv.session.deadline import WATCHDOG, Abandoned, Call, Interrupted
+from openenv.session.driving import Flow, adrive, drive, is_own_cancellation, resolve
 from openenv.session.limits import Limits
 from openenv.session.phase import Phase, order_error
 from openenv.session.rules import EpisodeRules
@@ -173,9 +173,9 @@ class Session(EpisodeRules):
         self._enter(name)
         try:
             return resolve(question(self._environment(name)))
-        except OpenEnvError:
+        except (OpenEnvError, Abandoned, Interrupted):
             raise
-        except Exception as problem:  # Boundary: the environment's own code.
+        except BaseException as problem:  # Boundary: the environment's own code.
             raise self._failed(name, problem) from problem
         finally:
             self._leave()
@@ -236,7 +236,9 @@ class Session(EpisodeRules):
             return await answer if inspect.isawaitable(answer) else answer
         except OpenEnvError:
             raise
-        except Exception as problem:  # Boundary: the environment's own code.
+        except BaseException as problem:  # Boundary: the environment's own code.
+            if is_own_cancellation(problem):
+                raise
             raise self._failed(name, problem) from problem
         finally:
             self._leave()
