@@ -58,7 +58,7 @@ async def test_a_cancellation_that_the_environment_awaited_is_its_failure() -> N
         await session.astep({"kind": "cancelled"})
     assert (await session.astep({})).observation.result == "fine"
     with pytest.raises(EnvironmentFailedError, match="SystemExit"):
-        await session.astate()
+        await session.aask("state", session.spec.read_state)
 
 
 async def test_a_cancellation_of_the_caller_is_the_callers() -> None:
