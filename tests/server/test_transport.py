@@ -90,10 +90,10 @@ def test_pings_can_be_switched_off(loop_and_http: dict[str, Any]) -> None:
 
 
 def test_a_peer_that_we_do_not_read_is_not_blamed(loop_and_http: dict[str, Any]) -> None:
-    with serving(loop_and_http, ping_interval_s=0.05, ping_timeout_s=0.05) as (url, _):
+    with serving(loop_and_http, ping_interval_s=0.3, ping_timeout_s=0.6) as (url, _):
         with RawClient(url, "/ws?threaded") as client:
-            client.text(b"sleep 0.6", *[b"x"] * 100)
-            assert client.reply() == b"sleep 0.6"
+            client.text(b"sleep 2.0", *[b"x"] * 100)
+            assert client.reply() == b"sleep 2.0"
             assert [client.reply() for _ in range(100)] == [b"x"] * 100
 
 
