@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, Self
 from urllib.parse import parse_qs
@@ -26,14 +26,23 @@ from openenv.server.asgi_ws import websocket_endpoint
 from openenv.server.contract import MAX_PENDING, Send
 from openenv.server.contract import Close as CloseConnection
 from openenv.server.security import Rejection
+from openenv.session.quarantine import Quarantine
+from openenv.session.shards import Shard
 
 
 class EchoDoor:
-    """Echoes texts; a few words mean more. Replies come from a thread if `threaded`, else at once."""
+    """Echoes texts; a few words mean more. Replies come from a thread if `threaded`, else from a shard if
+    there is one, else at once."""
 
     def __init__(
-        self, query: Mapping[str, list[str]], extended: bool, send: Send, close: CloseConnection
+        self,
+        query: Mapping[str, list[str]],
+        extended: bool,
+        send: Send,
+        close: CloseConnection,
+        shard: Shard | None = None,
     ) -> None:
+        self.shard = None if "threaded" in query else shard
         self.query = query
         self.extended = extended
         self.on_drained: Callable[[], None] | None = None
@@ -74,6 +83,8 @@ class EchoDoor:
             raise ZeroDivisionError("raise")
         if self._thread is not None:
             self._jobs.put((payload, binary))
+        elif self.shard is not None:
+            self.shard.submit(lambda: self._answer(payload, binary))
         else:
             self._answer(payload, binary)
 
@@ -113,8 +124,9 @@ class EchoRuntime:
 
     websocket_paths = frozenset({"/ws", "/mcp"})
 
-    def __init__(self, max_frame_bytes: int = 1 << 20) -> None:
+    def __init__(self, max_frame_bytes: int = 1 << 20, shard: Shard | None = None) -> None:
         self.max_frame_bytes = max_frame_bytes
+        self.shard = shard
         self.doors: list[EchoDoor] = []
         self.requests: list[tuple[str, str, str | None]] = []
 
@@ -136,9 +148,31 @@ class EchoRuntime:
         close: CloseConnection,
         client: str | None,
     ) -> EchoDoor:
-        door = EchoDoor(parse_qs(query, keep_blank_values=True), extended, send, close)
+        door = EchoDoor(parse_qs(query, keep_blank_values=True), extended, send, close, self.shard)
         self.doors.append(door)
         return door
+
+
+@contextlib.contextmanager
+def running_shard(wanted: bool = True) -> Iterator[Shard | None]:
+    """A shard for doors to live on, looked after as a session manager does; None if not wanted."""
+    if not wanted:
+        yield None
+        return
+    shard, over = Shard("test-shard", Quarantine()), threading.Event()
+
+    def look_after() -> None:
+        while not over.wait(0.05):
+            shard.check()
+
+    guard = threading.Thread(target=look_after, daemon=True)
+    guard.start()
+    try:
+        yield shard
+    finally:
+        over.set()
+        guard.join()
+        shard.stop()
 
 
 class EchoApp:

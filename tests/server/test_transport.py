@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from tests.server.echo import EchoApp, EchoDoor, EchoRuntime, RawClient, until
+from tests.server.echo import EchoApp, EchoDoor, EchoRuntime, RawClient, running_shard, until
 
 from openenv.protocol import websocket as ws
 from openenv.protocol.handshake import client_handshake
@@ -23,20 +23,22 @@ from openenv.server.transport import TransportSettings, websocket_protocol_class
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
 
 
-@pytest.fixture(params=["uvloop-httptools", "asyncio-h11"])
+@pytest.fixture(params=["uvloop-httptools", "asyncio-h11", "uvloop-httptools-shard", "asyncio-h11-shard"])
 def loop_and_http(request: pytest.FixtureRequest) -> dict[str, Any]:
-    loop, http = request.param.split("-")
-    return {"loop": loop, "http": http}
+    loop, http, *shard = request.param.split("-")
+    return {"loop": loop, "http": http, "shard": bool(shard)}
 
 
 @contextlib.contextmanager
 def serving(
     loop_and_http: dict[str, Any], max_frame_bytes: int = 1 << 20, **options: Any
 ) -> Iterator[tuple[str, EchoRuntime]]:
-    runtime = EchoRuntime(max_frame_bytes)
-    app = EchoApp(runtime, raw=True)
-    with BackgroundServer(app, log_level="critical", **loop_and_http, **options) as url:
-        yield url, runtime
+    how = dict(loop_and_http)
+    with running_shard(how.pop("shard")) as shard:
+        runtime = EchoRuntime(max_frame_bytes, shard)
+        app = EchoApp(runtime, raw=True)
+        with BackgroundServer(app, log_level="critical", **how, **options) as url:
+            yield url, runtime
 
 
 def door_of(runtime: EchoRuntime) -> EchoDoor:
@@ -197,13 +199,15 @@ def stopping(server: BackgroundServer) -> Iterator[None]:
 
 @pytest.fixture
 def drained(loop_and_http: dict[str, Any]) -> Iterator[tuple[BackgroundServer, EchoRuntime]]:
-    runtime = EchoRuntime()
-    server = BackgroundServer(
-        EchoApp(runtime, raw=True), drain_s=0.5, close_timeout_s=0.2, log_level="critical", **loop_and_http
-    )
-    server.start()
-    yield server, runtime
-    server.stop()
+    how = dict(loop_and_http)
+    with running_shard(how.pop("shard")) as shard:
+        runtime = EchoRuntime(shard=shard)
+        server = BackgroundServer(
+            EchoApp(runtime, raw=True), drain_s=0.5, close_timeout_s=0.2, log_level="critical", **how
+        )
+        server.start()
+        yield server, runtime
+        server.stop()
 
 
 def test_a_call_in_flight_finishes_before_the_server_stops(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from tests.server.echo import EchoApp, EchoRuntime, RawClient, Refused, until
+from tests.server.echo import EchoApp, EchoRuntime, RawClient, Refused, running_shard, until
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 from websockets.sync.client import connect
 
@@ -14,17 +14,22 @@ from openenv.protocol import websocket as ws
 from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL
 from openenv.server.run import BackgroundServer
 
-TRANSPORTS = ["raw-uvloop-httptools", "raw-asyncio-h11", "asgi-uvloop-httptools", "asgi-asyncio-h11"]
+TRANSPORTS = [
+    f"{transport}-{loop}"
+    for transport in ("raw", "shard", "asgi")
+    for loop in ("uvloop-httptools", "asyncio-h11")
+]
 LIMIT = 256 * 1024
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
 def served(request: pytest.FixtureRequest) -> Iterator[tuple[str, EchoRuntime]]:
     transport, loop, http = request.param.split("-")
-    runtime = EchoRuntime(max_frame_bytes=LIMIT)
-    app = EchoApp(runtime, raw=transport == "raw")
-    with BackgroundServer(app, loop=loop, http=http, log_level="critical") as url:
-        yield url, runtime
+    with running_shard(transport == "shard") as shard:
+        runtime = EchoRuntime(max_frame_bytes=LIMIT, shard=shard)
+        app = EchoApp(runtime, raw=transport != "asgi")
+        with BackgroundServer(app, loop=loop, http=http, log_level="critical") as url:
+            yield url, runtime
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ class Execution(StrEnum):
 
     AUTO = "auto"
     THREAD = "thread"
+    SHARD = "shard"
     INLINE = "inline"
 
 
@@ -52,7 +53,9 @@ MaxSessions = Annotated[
 ]
 Where = Annotated[
     Execution,
-    _option("--execution", "Run each session on its own thread, or on the server's loop.", default=True),
+    _option(
+        "--execution", "Where sessions run: threads of their own, shared threads, the loop.", default=True
+    ),
 ]
 StepTimeout = Annotated[
     float | None, _option("--step-timeout", "Deadline of calls that name none, in seconds.")

@@ -50,8 +50,9 @@ class Environment(ABC, Generic[ActT, ObsT, StateT]):
     - ``step_timeout_s``, ``reset_timeout_s``, ``episode_timeout_s``: deadlines in seconds.
     - ``deterministic``: whether the same seed and actions give the same episode (default True).
     - ``requires_reset``: whether a step before the first reset is refused (default True).
-    - ``host``: ``"thread"`` for code that blocks or is bound to its thread, ``"inline"`` for code that
-      takes microseconds, ``"auto"`` to let the framework choose.
+    - ``host``: ``"thread"`` for code that blocks, ``"shard"`` for code that takes microseconds and may
+      share a thread with other sessions, ``"inline"`` for the server's event loop itself, ``"auto"`` to
+      let the framework choose between the first two by what it measures.
     - ``rubric``: scores each step that has no reward of its own; each instance gets its own copy.
     - ``transforms``: callables over the observation, applied in order after the rubric.
     - ``tasks``: the tasks this environment has.

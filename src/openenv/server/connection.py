@@ -35,7 +35,8 @@ from openenv.server.contract import (
     DoorRuntime,
     select_subprotocol,
 )
-from openenv.server.writer import FrameWriter
+from openenv.server.shard_reader import ShardReader
+from openenv.server.writer import FrameWriter, Outbox
 
 logger = logging.getLogger("openenv.server.websocket")
 
@@ -101,6 +102,7 @@ class DoorConnection(asyncio.Protocol):
         "_opening",
         "_paused",
         "_phase",
+        "_reader",
         "_runtime",
         "_settings",
         "_state",
@@ -134,6 +136,7 @@ class DoorConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None  # of the ping, the drain or the close
         self._opening: asyncio.Task[None] | None = None
         self._has_door = False
+        self._reader: ShardReader | None = None  # while a shard reads the socket
 
     # The connection begins ---------------------------------------------------------------------------
 
@@ -208,8 +211,55 @@ class DoorConnection(asyncio.Protocol):
             if self._phase is Phase.OPENING:
                 self._phase = Phase.OPEN
                 self._deliver()
+                self._lend()
         finally:
             self._opening = None
+
+    # A shard reads the socket ------------------------------------------------------------------------
+
+    def _lend(self) -> None:
+        """Let the shard on which the session lives read the socket: then no message crosses threads."""
+        shard = self._door.shard if self._phase is Phase.OPEN else None
+        busy = self._waiting or self._paused or self._reader is not None
+        if shard is None or busy or not self._writer.direct or self._transport.is_closing():
+            return
+        self._transport.pause_reading()
+        self._writer.gather(Outbox.of_shard(shard))
+        descriptor = self._transport.get_extra_info("socket").fileno()
+        self._reader = ShardReader(
+            shard,
+            descriptor,
+            self._frames,
+            self._hand_over,
+            self._door,
+            self._writer,
+            hand_back=lambda: self._soon(self._recall),
+            part=lambda: self._soon(self._part),
+        )
+        self._reader.start()
+
+    def _recall(self) -> None:
+        """Read the socket on the loop again, beginning with what the shard left."""
+        reader, self._reader = self._reader, None
+        if reader is None:
+            return
+        events, error = reader.stop()
+        self._heard = self._heard or reader.heard
+        if self._phase is Phase.LOST:
+            return
+        self._writer.gather(Outbox.of_loop(self._loop))
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+        self._take(events)
+        if error is not None:
+            self._fail(error)
+
+    def _part(self) -> None:
+        """Read on the loop while the shard is stuck, so that pings are answered."""
+        shard = self._door.shard
+        if self._reader is not None and shard is not None:
+            self._recall()
+            shard.when_recovered(lambda: self._soon(self._lend))
 
     # Bytes come in -----------------------------------------------------------------------------------
 
@@ -281,8 +331,8 @@ class DoorConnection(asyncio.Protocol):
 
     def _regulate(self) -> None:
         """Stop or resume reading; see to it that what waits is handed over as soon as it can be."""
-        if self._delivering:
-            return  # it ends with this
+        if self._delivering or self._reader is not None:
+            return  # it ends with this; a shard that cannot keep up hands the socket back
         if self._phase in (Phase.OPENING, Phase.OPEN):
             behind = len(self._waiting) > MAX_PENDING if self._phase is Phase.OPENING else bool(self._waiting)
             pause = behind or (self._phase is Phase.OPEN and not self._keeping_up())
@@ -302,6 +352,7 @@ class DoorConnection(asyncio.Protocol):
                 self._regulate()  # the door caught up before it knew whom to tell
         else:
             self._transport.resume_reading()
+            self._lend()
 
     def _on_drained(self) -> None:
         """The door caught up. Called from any thread."""
@@ -331,6 +382,8 @@ class DoorConnection(asyncio.Protocol):
 
     def _ping(self) -> None:
         self._heard = False
+        if self._reader is not None:
+            self._reader.heard = False
         unread = self._writer.unacknowledged()
         if not self._writer.buffered:  # else it would only queue up behind what is not taken either
             self._writer.write(ws.ping_frame())
@@ -340,7 +393,8 @@ class DoorConnection(asyncio.Protocol):
         """Whether the peer showed a sign of life since the ping: bytes sent, or bytes taken."""
         left = self._writer.unacknowledged()
         held_back = self._paused and not self._writer.buffered  # we do not read: no sign can reach us
-        if self._heard or left < unread or held_back:
+        heard = self._heard or (self._reader is not None and self._reader.heard)
+        if heard or left < unread or held_back:
             self._await_ping(since_s=self._settings.ping_timeout_s)
             return
         self._abandon("the peer did not answer a ping")
@@ -363,6 +417,7 @@ class DoorConnection(asyncio.Protocol):
             return
         self._phase = Phase.CLOSING
         self._waiting.clear()
+        self._recall()
         self._regulate()
         self._set_timer(self._settings.close_timeout_s, self._transport.abort)
 
@@ -385,6 +440,7 @@ class DoorConnection(asyncio.Protocol):
         elif self._phase is Phase.OPEN:
             self._phase = Phase.DRAINING
             self._waiting.clear()
+            self._recall()
             self._regulate()
             self._drain(self._loop.time() + self._settings.drain_s, idle=False)
 
@@ -401,6 +457,7 @@ class DoorConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone: release the door."""
         self._phase = Phase.LOST
+        self._recall()
         self._writer.lost()
         self._waiting.clear()
         if self._timer is not None:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL
 from openenv.server.security import BEARER_SUBPROTOCOL, Rejection
+from openenv.session.shards import Shard
 
 MAX_PENDING = 64
 """Messages a door may hold unanswered before its transport stops reading from the peer."""
@@ -50,6 +51,10 @@ class Door(Protocol):
     on_drained: Callable[[], None] | None
 
     @property
+    def shard(self) -> Shard | None:
+        """The shard on which everything behind the door lives, if it does, once it is open."""
+
+    @property
     def pending(self) -> int:
         """Messages received and not yet answered, the one being answered included."""
 
@@ -62,7 +67,7 @@ class Door(Protocol):
         """
 
     def receive(self, payload: bytes, binary: bool) -> None:
-        """Take one message. Called on the loop's thread, in order; never blocks."""
+        """Take one message. Called on the loop's thread or on the shard's, in order; never blocks."""
 
     async def lost(self) -> None:
         """The connection is gone. Called once, whether or not `open` finished; bounded in time."""

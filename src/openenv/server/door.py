@@ -29,6 +29,7 @@ from openenv.server.contract import MAX_PENDING, Close, Send
 from openenv.server.mcp import ToolCall, read_call
 from openenv.server.options import reset_arguments
 from openenv.session.handle import HostedSession, Prepared
+from openenv.session.shards import Shard, ShardHost
 
 if TYPE_CHECKING:
     from openenv.server.runtime import ServerRuntime
@@ -133,6 +134,12 @@ class SocketDoor:
     def pending(self) -> int:
         """Messages received and not yet answered."""
         return len(self._messages)
+
+    @property
+    def shard(self) -> Shard | None:
+        """The shard on which the session lives."""
+        host = self._session.host if self._session is not None else None
+        return host.shard if isinstance(host, ShardHost) else None
 
     @property
     def session(self) -> HostedSession:

@@ -18,10 +18,13 @@ import os
 import sys
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from openenv.protocol.websocket import text_frame
+from openenv.session.shards import Shard
 
 Chunk = bytes | memoryview
 
@@ -30,40 +33,84 @@ BATCH_FROM = 8
 """Connections of a loop from which on their replies are gathered: for fewer, the extra turn costs more."""
 
 
-class Outbox:
-    """Replies that an event loop sends together, at the end of its turn.
+class Turns(Protocol):
+    """A thread that works in turns: an event loop's, or a shard's (`openenv.session.shards.Shard`)."""
 
-    A reply that is written at once wakes the client that waits for it, and on another core that costs more
-    than making the reply. Written together, most of them find their reader awake.
-    """
+    @property
+    def thread_id(self) -> int:
+        """Ident of the thread."""
+        ...
 
-    __slots__ = ("_loop", "_writers", "connections")
+    def defer(self, action: Callable[[], None]) -> None:
+        """Do something at the end of the present turn."""
 
-    _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox] = WeakKeyDictionary()
+
+class LoopTurns:
+    """The turns of the running event loop, in this thread."""
+
+    __slots__ = ("_loop", "thread_id")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
-        self._writers: list[FrameWriter] = []
+        self.thread_id = threading.get_ident()
+
+    def defer(self, action: Callable[[], None]) -> None:
+        """Do something at the end of the present turn."""
+        loop = self._loop()
+        if loop is not None:
+            loop.call_soon(action)
+
+
+class Outbox:
+    """Replies that leave together, at the end of a thread's turn.
+
+    A reply that is written at once wakes the client that waits for it, and on another core that costs more
+    than making the reply. Written together, most of them find their reader awake.
+
+    Args:
+        turns: the thread.
+
+    Attributes:
+        turns: the thread.
+        connections: connections that gather their replies here.
+    """
+
+    __slots__ = ("__weakref__", "_writers", "connections", "turns")
+
+    _of: WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox] = WeakKeyDictionary()
+
+    def __init__(self, turns: Turns) -> None:
+        self.turns = turns
+        self._writers: deque[FrameWriter] = deque()
         self.connections = 0
 
     @classmethod
-    def of(cls, loop: asyncio.AbstractEventLoop) -> Outbox:
-        """The outbox of a loop."""
-        outbox = cls._of_loop.get(loop)
-        if outbox is None:
-            outbox = cls._of_loop[loop] = cls(loop)
+    def of_loop(cls, loop: asyncio.AbstractEventLoop) -> Outbox:
+        """The outbox of the running loop."""
+        return cls._of.get(loop) or cls._of.setdefault(loop, cls(LoopTurns(loop)))
+
+    @classmethod
+    def of_shard(cls, shard: Shard) -> Outbox:
+        """The outbox of a shard."""
+        if shard.outbox is None:
+            shard.outbox = cls(shard)
+        outbox: Outbox = shard.outbox
         return outbox
 
     def add(self, writer: FrameWriter) -> None:
-        """Let a corked writer send at the end of this turn. On the loop's thread only."""
-        loop = self._loop()
-        if not self._writers and loop is not None:
-            loop.call_soon(self._send)
+        """Let a corked writer send at the end of this turn. In the outbox's own thread only."""
+        first = not self._writers
         self._writers.append(writer)
+        if first:
+            self.turns.defer(self.send)
 
-    def _send(self) -> None:
-        writers, self._writers = self._writers, []
-        for writer in writers:
+    def send(self) -> None:
+        """Send everything now; from any thread."""
+        while True:
+            try:
+                writer = self._writers.popleft()
+            except IndexError:
+                return
             writer.uncork()
 
 
@@ -121,7 +168,7 @@ class FrameWriter:
         self._limit = max_buffered_bytes
         self._on_change = on_change
         self._on_broken = on_broken
-        self._outbox = Outbox.of(loop)
+        self._outbox = Outbox.of_loop(loop)
         self._outbox.connections += 1
         self._counted = True
         self._direct = os.name == "posix" and sock is not None and not encrypted
@@ -157,13 +204,14 @@ class FrameWriter:
     def send_text(self, payload: bytes) -> None:
         """Send one text message; from any thread."""
         frame = text_frame(payload)
-        if self._outbox.connections >= BATCH_FROM and threading.get_ident() == self._thread:
+        outbox = self._outbox
+        if outbox.connections >= BATCH_FROM and threading.get_ident() == outbox.turns.thread_id:
             self._send_later(frame)
         else:
             self.write(frame)
 
     def _send_later(self, frame: bytes) -> None:
-        """Send a frame at the end of the loop's turn, with those of the other connections."""
+        """Send a frame at the end of this thread's turn, with those of the other connections."""
         with self._lock:
             if self._ended:
                 return
@@ -175,7 +223,7 @@ class FrameWriter:
         if first:
             self._outbox.add(self)
         elif not coming:
-            self._flush()
+            self._on_loop(self._flush)
 
     def write(self, frame: bytes, *, last: bool = False) -> None:
         """Send one frame; from any thread. After the last one, and after the connection's end, do nothing.
@@ -215,6 +263,19 @@ class FrameWriter:
         coming, self._scheduled = self._scheduled, True
         return coming
 
+    @property
+    def direct(self) -> bool:
+        """Whether frames go straight to the socket as long as it takes them."""
+        return self._direct
+
+    def gather(self, outbox: Outbox) -> None:
+        """Gather replies in this outbox from now on. On the loop's thread only."""
+        with self._lock:
+            if self._counted:
+                self._outbox.connections -= 1
+                outbox.connections += 1
+                self._outbox = outbox
+
     def cork(self) -> None:
         """Gather what is written from now on into one system call. On the loop's thread only."""
         with self._lock:
@@ -223,7 +284,7 @@ class FrameWriter:
                 self._corked = self._scheduled = True
 
     def uncork(self) -> None:
-        """Send what was gathered. On the loop's thread only."""
+        """Send what was gathered; from any thread."""
         with self._lock:
             if not self._corked:
                 return
@@ -238,9 +299,9 @@ class FrameWriter:
             sent = self._put(data)
             finish = self._finish if sent and self._clear else None
         if finish is not None:
-            finish()
+            self._on_loop(finish)
         elif not sent:
-            self._flush()
+            self._on_loop(self._flush)
 
     def resume_writing(self) -> None:
         """The transport has room again; a direct one has sent everything."""

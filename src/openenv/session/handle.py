@@ -25,6 +25,11 @@ CallKind = Literal["start", "reset", "step", "state", "ask", "close"]
 Prepared = tuple[CallKind, dict[str, Any]]
 Prepare = Callable[[], Prepared | None]
 Done = Callable[[Any, OpenEnvError | None], None]
+Timed = Callable[[float], None]
+
+
+def _untimed(seconds: float) -> None:
+    """For whom the time does not matter."""
 
 
 class HostedSession:
@@ -35,16 +40,20 @@ class HostedSession:
         host: where it runs.
         owner: which door opened it (`ws`, `http`, `mcp`, `embedded` ...).
         lease_s: seconds without a call after which a session that nobody is attached to is reaped.
+        timed: told how many seconds the construction and the end of the environment took.
 
     Attributes:
         attached: connections that hold the session; while there is one, the lease does not run.
     """
 
-    def __init__(self, session: Session, host: Host, *, owner: str, lease_s: float) -> None:
+    def __init__(
+        self, session: Session, host: Host, *, owner: str, lease_s: float, timed: Timed = _untimed
+    ) -> None:
         self.session = session
         self.host = host
         self.owner = owner
         self.lease_s = lease_s
+        self.timed = timed
         self.attached = 0
         self._lock = threading.Lock()
         self._submitted = 0
@@ -136,7 +145,13 @@ class _Job:
             return session.step(**arguments, on_expiry=self.expired)
         if kind == "reset":
             return session.reset(**arguments, on_expiry=self.expired)
-        return getattr(session, kind)(**arguments)
+        if kind not in ("start", "close"):
+            return getattr(session, kind)(**arguments)
+        started = time.monotonic()
+        try:
+            return getattr(session, kind)()
+        finally:
+            self._hosted.timed(time.monotonic() - started)
 
     def _broken(self, problem: BaseException) -> InfrastructureError:
         session_id = self._hosted.id

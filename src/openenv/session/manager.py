@@ -17,15 +17,19 @@ from openenv.errors import SessionCapacityError, SessionNotFoundError, UsageErro
 from openenv.session.handle import HostedSession
 from openenv.session.hosts import Host, InlineHost, LoopHost, SharedThread, ThreadHost
 from openenv.session.limits import Limits
+from openenv.session.pace import Pace
 from openenv.session.quarantine import Quarantine
 from openenv.session.session import Observer, Session
+from openenv.session.shards import AVAILABLE as HAS_SHARDS
+from openenv.session.shards import CHECK_S, Shards
+from openenv.types import StepOutcome
 
 logger = logging.getLogger("openenv.session")
 
 CLOSE_TIMEOUT_S = 5.0
 """How long a closing session may take before its slot is given away and its thread left behind."""
 
-HOST_KINDS = ("auto", "thread", "inline")
+HOST_KINDS = ("auto", "thread", "shard", "inline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,8 @@ class SessionManager:
         queue_size: callers that may wait for a slot; 0 refuses at once.
         queue_timeout_s: seconds a caller waits for a slot before it is refused.
         lease_s: lease of a session that nobody is attached to, in seconds.
-        host: `thread`, `inline`, or `auto` for what the environment's class says (else `thread`).
+        host: `thread`, `shard`, `inline`, or `auto` for what the environment's class says; if it says
+            nothing, a thread of its own for each session until the class has proven fast, then shards.
         limits: bounds of every session, on top of the author's.
         max_quarantined: stuck environments beyond which no new one is built.
         observer: called after each call of each session (name, outcome, seconds).
@@ -95,7 +100,10 @@ class SessionManager:
         self._queue_timeout_s = queue_timeout_s
         self._host_kind = _host_kind(spec, host)
         self._limits = self._possible(limits or Limits())
-        self._observer = observer
+        self.pace = Pace()
+        self._observer = self._observing(observer)
+        self._shards = Shards(self.pace, self.quarantine)
+        self._guard: asyncio.Task[None] | None = None
         self._sessions: dict[str, HostedSession] = {}
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._held = 0
@@ -120,6 +128,19 @@ class SessionManager:
                 self._host_kind,
             )
         return Limits(max_steps=limits.max_steps, episode_timeout_s=limits.episode_timeout_s)
+
+    def _observing(self, observer: Observer | None) -> Observer:
+        """What is called after each call: the given observer, and what keeps the pace if that matters."""
+        if self._host_kind != "auto":
+            return observer or (lambda name, outcome, seconds: None)
+        record = self.pace.record
+
+        def observe(name: str, outcome: StepOutcome, seconds: float) -> None:
+            record(seconds)
+            if observer is not None:
+                observer(name, outcome, seconds)
+
+        return observe
 
     @property
     def active(self) -> int:
@@ -157,6 +178,7 @@ class SessionManager:
                 self._make_host(session.id),
                 owner=owner,
                 lease_s=self.lease_s if lease_s is None else lease_s,
+                timed=self.pace.record,
             )
             await hosted.acall("start")
         except BaseException:
@@ -216,6 +238,10 @@ class SessionManager:
         if self._reaper is not None:
             self._reaper.cancel()
             self._reaper = None
+        if self._guard is not None:
+            self._guard.cancel()
+            self._guard = None
+        self._shards.shutdown()
         if self._shared is not None:
             self._shared.shutdown()
             self._shared = None
@@ -318,7 +344,16 @@ class SessionManager:
             if self._shared is None:
                 self._shared = SharedThread()
             return self._shared
+        if kind == "shard" or (kind == "auto" and self.pace.fast and HAS_SHARDS):
+            if self._guard is None:
+                self._guard = asyncio.get_running_loop().create_task(self._watch(), name="openenv-shards")
+            return self._shards.place()
         return ThreadHost(f"openenv-{session_id[:8]}", self.quarantine)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_S)
+            self._shards.check()
 
 
 def _host_kind(spec: EnvironmentSpec, asked: str) -> str:
@@ -327,4 +362,4 @@ def _host_kind(spec: EnvironmentSpec, asked: str) -> str:
     if spec.single_thread:
         return "shared"
     kind = spec.host if asked == "auto" else asked
-    return "thread" if kind == "auto" else kind
+    return "thread" if kind == "shard" and not HAS_SHARDS else kind
