@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import re
@@ -68,7 +70,7 @@ class Server:
     def _read(self, stream: IO[str], lines: list[str]) -> None:
         lines.extend(iter(stream.readline, ""))
 
-    def printed_url(self, number: int = 0, seconds: float = 20.0) -> str:
+    def printed_url(self, number: int = 0, seconds: float = 40.0) -> str:
         """The URL of the server's start `number`."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -88,6 +90,16 @@ class Server:
             with error:
                 return error.code, json.loads(error.read() or b"null")
 
+    def until_version(self, version: str, seconds: float = 30.0) -> None:
+        """Wait until the served environment is of this version, through any number of restarts."""
+        end = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if self.get("/metadata")[1]["version"] == version:
+                    return
+            assert time.monotonic() < end, self.errors
+            time.sleep(0.05)
+
     def post(self, path: str, body: object) -> int:
         """Status of a POST."""
         data = json.dumps(body).encode()
@@ -102,7 +114,7 @@ class Server:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """Signal it; exit code and everything it printed."""
         self.process.send_signal(number)
-        code = self.process.wait(timeout=15)
+        code = self.process.wait(timeout=40)
         for reader in self._readers:
             reader.join(timeout=5)
         return code, "".join([*self.lines, *self.errors])
@@ -198,7 +210,7 @@ def test_reload_serves_the_changed_file_at_the_same_address(game: Path) -> None:
         time.sleep(1.0)
         (game / "game.py").write_text(GAME.format(version="2.0"))
         assert server.printed_url(1) == first
-        assert server.get("/metadata")[1]["version"] == "2.0"
+        server.until_version("2.0")
         code, printed = server.stop()
     assert code == 0
     assert "game.py changed, starting again" in printed

@@ -111,7 +111,9 @@ def _stop(child: subprocess.Popen[bytes]) -> int:
     if child.poll() is None:
         child.send_signal(signal.SIGTERM)
     try:
-        return child.wait(_STOP_S)
+        status = child.wait(_STOP_S)
     except subprocess.TimeoutExpired:
         child.kill()
         return child.wait()
+    # A child that had not got as far as handling signals died of ours, which is what we wanted.
+    return 0 if status == -signal.SIGTERM else status
