@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.client.extended_server import ExtendedWorld
 from tests.client.faces import AsyncFace, Face, SyncFace
 from tests.client.scripted import Script, ScriptedServer, counting, counting_extended
 
@@ -21,6 +22,11 @@ def scripted() -> Iterator[Callable[..., ScriptedServer]]:
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture
+def world() -> ExtendedWorld:
+    return ExtendedWorld()
 
 
 @pytest.fixture(params=["plain", "extended"])

@@ -38,6 +38,7 @@ class Peer:
         self.extended = False
         self.request_head: Any = None
         self.delays_close = False
+        self.knows_tokens = False
 
     def head(self) -> Any:
         data = b""
@@ -67,9 +68,12 @@ class Peer:
             event = self.event()
             if isinstance(event, Text):
                 message: dict[str, Any] = json.loads(event.payload)
-                if message["type"] == "close" and not self.delays_close:
+                if message["type"] == "close" and not self.delays_close and "session" not in message:
                     self.close()
                     raise ConnectionError("the client ended the session")
+                if message["type"] == "token" and not self.knows_tokens:
+                    self.unknown(message)
+                    continue
                 return message
             if isinstance(event, Ping):
                 self.link.sendall(encode_frame(PONG, event.payload))
@@ -82,6 +86,11 @@ class Peer:
         if request is not None and "id" in request:
             message = {**message, "id": request["id"]}
         self.raw(text_frame(json.dumps(message).encode()))
+
+    def unknown(self, request: dict[str, Any]) -> None:
+        """Answer a message that this server does not know."""
+        data = {"message": "Unknown message type", "code": "UNKNOWN_TYPE"}
+        self.send({"type": "error", "data": data}, request)
 
     def raw(self, data: bytes) -> None:
         self.link.sendall(data)
@@ -108,6 +117,8 @@ class Peer:
             elif kind == "step":
                 count += 1
                 self.observe(request, reward=1.0, done=count >= 100_000, count=count, got=request["data"])
+            elif kind == "open":
+                self.unknown(request)
             elif kind == "state":
                 self.send({"type": "state", "data": {"episode_id": "e", "step_count": count}}, request)
 

@@ -55,17 +55,21 @@ def test_requests() -> None:
     plain, extended = opened(), opened(extended=True)
     assert sent(plain.request("state")[1]) == {"type": "state"}
     assert sent(plain.request("step", {"a": 1}, 3.0)[1]) == {"type": "step", "data": {"a": 1}}
-    extended.request("state")
+    first, second = Frames("server").feed(extended.request("state")[1])
+    assert isinstance(first, Text)
+    assert isinstance(second, Text)
+    assert json.loads(first.payload) == {"type": "token", "id": 1}
+    assert json.loads(second.payload) == {"type": "state", "id": 2}
     message = sent(extended.request("step", {"a": 1}, 3.0)[1])
-    assert message == {"type": "step", "data": {"a": 1}, "id": 2, "timeout_s": 3.0}
-    assert extended.owing == extended.calls == 2
+    assert message == {"type": "step", "data": {"a": 1}, "id": 3, "timeout_s": 3.0}
+    assert (extended.owing, extended.calls) == (3, 2)
 
 
 def test_notices_are_not_replies() -> None:
     exchange = opened(extended=True)
     ticket, _ = exchange.request("state")
     assert exchange.receive(reply(type="notify", data={"progress": 1})) == []
-    assert exchange.receive(reply(id=1)) == [ticket]
+    assert exchange.receive(reply(id=2)) == [ticket]
 
 
 def test_goodbye() -> None:

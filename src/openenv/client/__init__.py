@@ -12,23 +12,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from openenv.client.async_env import AsyncEnv, connect
+    from openenv.client.async_group import AsyncSessionGroup
     from openenv.client.env import Env, make_remote
     from openenv.client.env_client import EnvClient
     from openenv.client.generic import GenericAction, GenericEnvClient
+    from openenv.client.group import SessionGroup
     from openenv.client.mcp import GenericMCPObservation, MCPClientBase, MCPToolClient
     from openenv.client.models import GenericObservation, model_from_schema
+    from openenv.client.roster import GroupStatistics, SessionOutcome
     from openenv.client.sync_client import SyncEnvClient
 
 __all__ = [
     "AsyncEnv",
+    "AsyncSessionGroup",
     "Env",
     "EnvClient",
     "GenericAction",
     "GenericEnvClient",
     "GenericMCPObservation",
     "GenericObservation",
+    "GroupStatistics",
     "MCPClientBase",
     "MCPToolClient",
+    "SessionGroup",
+    "SessionOutcome",
     "SyncEnvClient",
     "connect",
     "make_remote",
@@ -37,14 +44,18 @@ __all__ = [
 
 _HOMES = {
     "AsyncEnv": "async_env",
+    "AsyncSessionGroup": "async_group",
     "Env": "env",
     "EnvClient": "env_client",
     "GenericAction": "generic",
     "GenericEnvClient": "generic",
     "GenericMCPObservation": "mcp",
     "GenericObservation": "models",
+    "GroupStatistics": "roster",
     "MCPClientBase": "mcp",
     "MCPToolClient": "mcp",
+    "SessionGroup": "group",
+    "SessionOutcome": "roster",
     "SyncEnvClient": "sync_client",
     "connect": "async_env",
     "make_remote": "env",

@@ -187,6 +187,8 @@ def connect(
     session_id: str | None = None,
     models: bool = True,
     ssl_context: ssl.SSLContext | None = None,
+    reconnect: bool = True,
+    reconnect_timeout_s: float = 10.0,
 ) -> AsyncEnv[Any, Any, Any]:
     """An environment on a server, for coroutines; ``.sync()`` is its synchronous twin.
 
@@ -208,5 +210,7 @@ def connect(
         ping_timeout_s=ping_timeout_s,
         max_message_bytes=max_message_bytes,
         ssl_context=ssl_context,
+        reconnect=reconnect,
+        reconnect_timeout_s=reconnect_timeout_s,
     )
     return AsyncEnv(AsyncRemoteBackend(endpoint, session_id=session_id, models=models))

@@ -30,6 +30,9 @@ class Endpoint:
         ping_timeout_s: how long that sign may take before the connection counts as lost; None for ever.
         max_message_bytes: largest reply accepted.
         ssl_context: for `https`; the system's trust store if absent.
+        reconnect: whether a connection that broke is followed by another that resumes its sessions, where
+            the server speaks the extended protocol.
+        reconnect_timeout_s: how long that may take before the sessions count as lost.
     """
 
     address: Address
@@ -40,6 +43,8 @@ class Endpoint:
     ping_timeout_s: float | None = 60.0
     max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
     ssl_context: ssl.SSLContext | None = field(default=None, repr=False)
+    reconnect: bool = True
+    reconnect_timeout_s: float = 10.0
 
     @classmethod
     def at(
@@ -54,6 +59,8 @@ class Endpoint:
         ping_timeout_s: float | None = 60.0,
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         ssl_context: ssl.SSLContext | None = None,
+        reconnect: bool = True,
+        reconnect_timeout_s: float = 10.0,
     ) -> Endpoint:
         """Read a URL and options as users write them.
 
@@ -67,6 +74,7 @@ class Endpoint:
             ("ping_interval_s", ping_interval_s),
             ("ping_timeout_s", ping_timeout_s),
             ("max_message_bytes", max_message_bytes),
+            ("reconnect_timeout_s", reconnect_timeout_s),
         ):
             if value is not None and not value > 0:
                 raise UsageError(f"{name} must be greater than 0, not {value!r}")
@@ -79,6 +87,8 @@ class Endpoint:
             ping_timeout_s,
             max_message_bytes,
             ssl_context,
+            reconnect,
+            reconnect_timeout_s,
         )
 
     def tls(self) -> ssl.SSLContext | None:

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 class Env(Generic[ActT, ObsT, StateT]):
     """One environment with its current episode.
 
-    Calls of several threads follow each other. After a lost connection every call raises `SessionLost`
-    until `reset` starts a new episode. A process forked while the environment is open must call `reset`
-    (a server) or make its own.
+    Calls of several threads follow each other. A connection that breaks is replaced and the session resumed;
+    where that is impossible every call raises `SessionLost` until `reset` starts a new episode. A process
+    forked while the environment is open must call `reset` (a server) or make its own.
 
     Args:
         backend: where the environment is; use `openenv.make`, `Env.embedded` or `Env.remote`.
@@ -88,6 +88,8 @@ class Env(Generic[ActT, ObsT, StateT]):
         session_id: str | None = None,
         models: bool = True,
         ssl_context: ssl.SSLContext | None = None,
+        reconnect: bool = True,
+        reconnect_timeout_s: float = 10.0,
     ) -> Self:
         """Drive an environment on a server. The connection is opened by the first call.
 
@@ -105,6 +107,10 @@ class Env(Generic[ActT, ObsT, StateT]):
             models: whether observations and states become models, learned from the server's schema;
                 else they are dicts.
             ssl_context: for `https`.
+            reconnect: whether a connection that breaks is replaced and the session resumed, where the
+                server can; no call notices, and none is made twice.
+            reconnect_timeout_s: how long that may take before the session counts as lost; the deadline of
+                the call may end it sooner.
 
         Raises:
             TargetError: the URL names no server.
@@ -121,6 +127,8 @@ class Env(Generic[ActT, ObsT, StateT]):
             ping_timeout_s=ping_timeout_s,
             max_message_bytes=max_message_bytes,
             ssl_context=ssl_context,
+            reconnect=reconnect,
+            reconnect_timeout_s=reconnect_timeout_s,
         )
         return cls.over(endpoint, session_id=session_id, models=models)
 

@@ -5,29 +5,27 @@ An `Exchange` is fed the bytes that arrived and says which bytes to send; a bloc
 object. Each request is a `Ticket`. On the extended protocol a reply names its ticket by id; on the plain
 one replies come in the order of the requests, so a ticket whose caller has gone keeps its place in the
 queue and swallows exactly one reply. Either way a late reply is never taken for another call's.
+
+On the extended protocol an exchange outlives its connection. `again` begins a new one: once the server has
+accepted it, every session is resumed by its token, and then every request without a reply is sent again
+under its old id. The server answers an id it knows from its cache, so nothing runs twice. Whoever drives
+the exchange has only to send what `outgoing` says and to wait until `ready`.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
 from pydantic_core import to_json
 
 from openenv.client.endpoint import Endpoint
-from openenv.client.refusals import refusal
+from openenv.client.greeting import Greeting
+from openenv.client.members import MAX_CARRIES, Member
+from openenv.client.tickets import Part, Ticket
 from openenv.errors import OpenEnvError, ProtocolError, SessionLost
-from openenv.protocol.handshake import (
-    EXTENDED_SUBPROTOCOL,
-    HEAD_END,
-    MAX_HEAD_BYTES,
-    HandshakeError,
-    ResponseHead,
-    check_response,
-    client_handshake,
-    parse_response_head,
-)
+from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL
 from openenv.protocol.jsonvalue import to_jsonable
 from openenv.protocol.plain import Reply, decode_reply, encode_json
 from openenv.protocol.websocket import (
@@ -45,7 +43,20 @@ from openenv.protocol.websocket import (
 )
 from openenv.protocol.wire_errors import error_from_payload
 
-_ANSWERS = {"reset": "observation", "step": "observation", "state": "state", "mcp": "mcp"}
+_ANSWERS = {
+    "reset": "observation",
+    "step": "observation",
+    "state": "state",
+    "mcp": "mcp",
+    "token": "opened",
+    "open": "opened",
+    "resume": "resumed",
+    "close": "closed",
+    "batch": "batch",
+}
+_FINAL_CODES = frozenset((1003, 1008, 1009, 1010))
+"""Close codes that mean the request, not the connection: it would end the next one, too."""
+_UNNAMED = "/ws?session=none"
 
 
 class Link(StrEnum):
@@ -59,66 +70,54 @@ class Link(StrEnum):
     CLOSED = "closed"
 
 
-class Ticket:
-    """One request on its way.
-
-    Attributes:
-        number: counts requests from 1; the `id` on the extended protocol.
-        call: `reset`, `step`, `state` or `mcp`.
-        reply: what came back, None until then.
-        abandoned: nobody waits any more; the reply will be dropped.
-        waiter: where an asyncio connection keeps the future of its caller.
-    """
-
-    __slots__ = ("abandoned", "call", "number", "reply", "waiter")
-
-    def __init__(self, number: int, call: str) -> None:
-        self.number = number
-        self.call = call
-        self.reply: Reply | None = None
-        self.abandoned = False
-        self.waiter: Any = None
-
-
 class Exchange:
-    """The client's end of one connection to `/ws`.
+    """The client's end of one connection to `/ws`, and of those that follow it.
 
     Args:
         endpoint: the server.
         route: what follows the address's path: route and query of the WebSocket.
+        own: whether connecting opens a session; else the sessions are opened by requests.
 
     Attributes:
         link: where the connection stands.
-        extended: whether the server speaks `openenv.2.json`.
+        extended: whether the server speaks the extended protocol.
         failure: why the connection is of no more use, None while it is well.
         dropped: replies that came too late for their callers.
+        own: the session that belongs to the connection, if there is one.
+        members: the sessions to take along, by id.
+        reconnects: connections that were resumed.
     """
 
-    def __init__(self, endpoint: Endpoint, route: str = "/ws") -> None:
+    def __init__(self, endpoint: Endpoint, route: str = "/ws", *, own: bool = True) -> None:
         self.link = Link.OPENING
         self.extended = False
         self.failure: OpenEnvError | None = None
         self.dropped = 0
+        self.own = Member(own=True) if own else None
+        self.members: dict[str, Member] = {}
+        self.reconnects = 0
         self._endpoint = endpoint
         self._url = endpoint.address.url
-        self._frames = Frames("client", endpoint.max_message_bytes)
-        self._hello, self._key = client_handshake(
-            endpoint.address.authority,
-            endpoint.address.path + route,
-            endpoint.headers,
-            [EXTENDED_SUBPROTOCOL],
-        )
-        self._head = b""
-        self._refused: ResponseHead | None = None
-        self._outgoing: list[bytes] = []
-        self._waiting: deque[Ticket] = deque()
+        self._waiting: dict[int, Ticket] = {}
+        self._resuming: dict[int, Ticket] = {}
+        self._pending: dict[Member, int] = {}
+        self._final = False
+        self._again = False
+        self._ready = False
+        self._calls = 0
         self._count = 0
+        self._begin(route, {})
+
+    def _begin(self, route: str, headers: Mapping[str, str]) -> None:
+        self._greeting = Greeting(self._endpoint, route, headers, [EXTENDED_SUBPROTOCOL])
+        self._frames = Frames("client", self._endpoint.max_message_bytes)
+        self._outgoing: list[bytes] = []
 
     # What to send ------------------------------------------------------------------------------------
 
     def hello(self) -> bytes:
         """The handshake request."""
-        return self._hello
+        return self._greeting.hello
 
     def outgoing(self) -> bytes:
         """What the protocol itself wants sent (pongs, the answer to a close); mostly empty."""
@@ -128,37 +127,46 @@ class Exchange:
         self._outgoing.clear()
         return data
 
-    def request(self, call: str, data: Any = None, timeout_s: float | None = None) -> tuple[Ticket, bytes]:
+    def request(
+        self, call: str, data: Any = None, timeout_s: float | None = None, member: Member | None = None
+    ) -> tuple[Ticket, bytes]:
         """Register a request and return it with its frame.
 
         Args:
-            call: `reset`, `step`, `state` or `mcp`.
+            call: type of the request.
             data: options, an action or a JSON-RPC request, as a model or a dict; None where the message
                 has none. What JSON lacks is written by the table of `openenv.protocol.jsonvalue`.
             timeout_s: deadline for the server to keep; it travels on the extended protocol only.
+            member: the session; the connection's own if absent.
         """
+        before = b""
+        if member is None and self.own is not None and self.extended:
+            member = self.own
+            if not self._calls and self._endpoint.reconnect:
+                before = self._register(Ticket(0, "token", member=member))
+        self._calls += 1
+        ticket = Ticket(0, call, data, timeout_s, member)
+        return ticket, before + self._register(ticket)
+
+    def batch(self, parts: list[Part], timeout_s: float | None = None) -> tuple[Ticket, bytes]:
+        """Register one request that calls several sessions; its reply's data is a list, one per part."""
+        self._calls += 1
+        ticket = Ticket(0, "batch", timeout_s=timeout_s, parts=parts)
+        return ticket, self._register(ticket)
+
+    def _register(self, ticket: Ticket) -> bytes:
         self._count += 1
-        ticket = Ticket(self._count, call)
-        message: dict[str, Any] = {"type": call}
-        if data is not None:
-            message["data"] = data
-        if self.extended:
-            message["id"] = ticket.number
-            if timeout_s is not None:
-                message["timeout_s"] = timeout_s
-        try:
-            payload = to_json(message, inf_nan_mode="null", fallback=to_jsonable)
-        except (ValueError, RecursionError):
-            payload = encode_json(message)
-        self._waiting.append(ticket)
-        return ticket, text_frame(payload, True)
+        ticket.number = self._count
+        frame = self._frame(ticket)
+        self._waiting[ticket.number] = ticket
+        return frame
 
     def ping(self) -> bytes:
         """A question for a sign of life."""
         return ping_frame(b"", True)
 
     def goodbye(self) -> bytes:
-        """The end of the session: the server puts the environment away, then closes the connection.
+        """The end of the sessions: the server puts the environments away, then closes the connection.
 
         With a request still unanswered the server would read the message only after its answer, so
         then the close frame itself is sent.
@@ -166,9 +174,34 @@ class Exchange:
         if self.link is not Link.OPEN:
             return b""
         self.link = Link.CLOSING
+        frames = []
+        for member in self.members.values():
+            if not member.own and member.loss is None:
+                self._count += 1
+                frames.append(self._frame(Ticket(self._count, "close", member=member)))
+        if not self._waiting or self.extended:
+            frames.append(text_frame(b'{"type":"close"}', True))
         if self._waiting:
-            return close_frame(1000, mask=True)
-        return text_frame(b'{"type":"close"}', True)
+            frames.append(close_frame(1000, mask=True))
+        return b"".join(frames)
+
+    def _frame(self, ticket: Ticket) -> bytes:
+        message: dict[str, Any] = {"type": ticket.call}
+        data = ticket.data if ticket.parts is None else ticket.batch()
+        if data is not None:
+            message["data"] = data
+        if self.extended:
+            message["id"] = ticket.number
+            member = ticket.member
+            if member is not None and not member.own:
+                message["session"] = member.session
+            if ticket.timeout_s is not None:
+                message["timeout_s"] = ticket.timeout_s
+        try:
+            payload = to_json(message, inf_nan_mode="null", fallback=to_jsonable)
+        except (ValueError, RecursionError):
+            payload = encode_json(message)
+        return text_frame(payload, True)
 
     # What arrived --------------------------------------------------------------------------------------
 
@@ -180,7 +213,19 @@ class Exchange:
     @property
     def calls(self) -> int:
         """How many requests were made."""
-        return self._count
+        return self._calls
+
+    @property
+    def ready(self) -> bool:
+        """Whether the connection is open and what was to be resumed is resumed."""
+        return self._ready
+
+    @property
+    def usable(self) -> bool:
+        """Whether calls can be made, as far as is known without asking the server."""
+        if self.own is not None and self.own.loss is not None:
+            return False
+        return (self.link is Link.OPEN and self.failure is None) or self.resumable
 
     def abandon(self, ticket: Ticket) -> None:
         """Give up waiting: the reply, should it come, is dropped."""
@@ -193,9 +238,9 @@ class Exchange:
         Returns:
             Tickets that now have a reply which somebody waits for.
         """
-        if self.link is Link.OPENING:
-            data = self._handshake(data)
         done: list[Ticket] = []
+        if self.link is Link.OPENING:
+            data = self._handshake(data, done)
         if not data or self.link is Link.CLOSED:
             return done
         broken: WebSocketError | None = None
@@ -209,6 +254,7 @@ class Exchange:
             self._outgoing.append(close_frame(1002, mask=True))
             self._fail(f"sent what is not of the protocol ({problem})")
         if broken is not None:
+            self._final |= broken.close_code in _FINAL_CODES
             self._outgoing.append(close_frame(broken.close_code, mask=True))
             self._fail(f"sent a frame that cannot be read ({broken})")
         return done
@@ -219,96 +265,229 @@ class Exchange:
         Args:
             why: what the server, or the network, did.
         """
-        if self._refused is not None:
-            self.fail(self._refusal(self._refused))
+        refused = self._greeting.ended()
+        if refused is not None:
+            self.fail(refused)
         self._fail(why)
 
-    def fail(self, error: OpenEnvError) -> None:
-        """Note that the connection is of no more use; the first reason counts."""
+    def fail(self, error: OpenEnvError, *, final: bool = False) -> None:
+        """Note that the connection is of no more use; the first reason counts.
+
+        Args:
+            error: the reason.
+            final: whether nothing is to be resumed either.
+        """
+        self._final |= final
         if self.link is not Link.CLOSED:
             orderly = self.link is Link.CLOSING
             self.link = Link.CLOSED
+            self._final |= orderly
+            self._ready = False
             if self.failure is None and not orderly:
                 self.failure = error
 
     def _fail(self, what: str) -> None:
         self.fail(SessionLost(f"{self._url} {what}"))
 
-    def _handshake(self, data: bytes) -> bytes:
+    # The next connection ----------------------------------------------------------------------------
+
+    @property
+    def resumable(self) -> bool:
+        """Whether another connection may take up what this one has lost."""
+        if self._final or not self.extended or not self._endpoint.reconnect or self.link is not Link.CLOSED:
+            return False
+        if not self._again and type(self.failure) is not SessionLost:
+            return False
+        return self.own is None or (self.own.token is not None and self.own.loss is None)
+
+    @property
+    def lease_s(self) -> float:
+        """Seconds after which the server has given up every session; infinite where there is none."""
+        return max((member.lease_s for member in self.members.values()), default=float("inf"))
+
+    def again(self) -> bytes:
+        """Begin another connection after a loss; returns its handshake request."""
+        self._again = True
+        self._resuming.clear()
+        self.link, self.failure = Link.OPENING, None
+        member = next((m for m in self.members.values() if m.loss is None), None)
+        headers = {"X-OpenEnv-Session": member.session or ""} if member is not None else {}
+        self._begin(_UNNAMED, headers)
+        return self._greeting.hello
+
+    def give_up(self, why: str) -> None:
+        """Note that the sessions are lost: no connection could be had in time."""
+        self.link, self._final = Link.CLOSED, True
+        self.failure = SessionLost(f"{self._url} {why}")
+
+    def forget(self, member: Member) -> None:
+        """Take a session along no longer."""
+        if member.session is not None:
+            self.members.pop(member.session, None)
+
+    def bury(self, lost: OpenEnvError) -> list[Ticket]:
+        """Answer every request that waits with the loss of its session; return those with a caller."""
+        done: list[Ticket] = []
+        for ticket in list(self._waiting.values()):
+            for member in ticket.concerns():
+                member.lose(lost.message)
+            del self._waiting[ticket.number]
+            ticket.sent = []
+            loss = {**Member().lose(lost.message)} if ticket.member is None else ticket.member.loss
+            reply = Reply("error", loss) if ticket.parts is None else Reply("batch", {"results": []})
+            self._answer(ticket, reply, done)
+        return done
+
+    def _resume(self) -> None:
+        """Ask for every session; the requests follow when all are answered."""
+        self._pending.clear()
+        last: dict[Member, int] = {}
+        for ticket in self._waiting.values():
+            for member in ticket.concerns():
+                self._pending.setdefault(member, ticket.number)
+                last[member] = ticket.number
+        highest = self._count
+        for member in self.members.values():
+            if member.loss is None:
+                member.own = False
+                self._count += 1
+                data = {"token": member.token, "last": last.get(member, highest)}
+                ticket = Ticket(self._count, "resume", data, member=member)
+                self._resuming[ticket.number] = ticket
+                self._outgoing.append(self._frame(ticket))
+
+    def _resumed(self, member: Member, reply: Reply) -> None:
+        if reply.type == "error":
+            payload = reply.data if isinstance(reply.data, dict) else {}
+            member.lose(str(payload.get("message", "the server has it no more")))
+            return
+        if not member.opened(reply.data):
+            raise ProtocolError("a resumed reply that says nothing of the session")
+        wrong = member.contradiction(reply.data, self._count, self._pending.get(member))
+        if wrong is not None:
+            member.lose(f"the session that was resumed is not the one that was lost: {wrong}")
+
+    def _send_again(self, done: list[Ticket]) -> None:
+        """Send what has no reply, under the old ids and in the old order; answer what cannot be sent."""
+        self._ready = True
+        self.reconnects += 1
+        for ticket in list(self._waiting.values()):
+            ticket.carries += 1
+            reply = self._unsendable(ticket)
+            if reply is None:
+                self._outgoing.append(self._frame(ticket))
+            else:
+                del self._waiting[ticket.number]
+                self._answer(ticket, reply, done)
+
+    @staticmethod
+    def _unsendable(ticket: Ticket) -> Reply | None:
+        """The answer to a request that cannot be sent again, None for one that can."""
+        members = ticket.concerns()
+        if ticket.carries > MAX_CARRIES:
+            for member in members:
+                member.lose(f"{MAX_CARRIES} connections broke under one {ticket.call}")
+        if not members or any(member.loss is None for member in members):
+            return None
+        ticket.sent = []
+        return Reply("error", members[0].loss) if ticket.parts is None else Reply("batch", {"results": []})
+
+    # Inside ------------------------------------------------------------------------------------------
+
+    def _handshake(self, data: bytes, done: list[Ticket]) -> bytes:
         """Take the answer to the handshake; return what came after it."""
-        self._head += data
-        head, end, rest = self._head.partition(HEAD_END)
-        if not end:
-            if len(self._head) > MAX_HEAD_BYTES:
-                self.fail(refusal(self._endpoint.address, 0, {}))
-            return b""
         try:
-            response = parse_response_head(head)
-            if response.status != 101:
-                self._refused = response
-                if len(rest) >= _content_length(response):
-                    self.fail(self._refusal(response))
-                return b""
-            self.extended = check_response(response, self._key, [EXTENDED_SUBPROTOCOL]) is not None
-        except HandshakeError as problem:
-            self.fail(refusal(self._endpoint.address, 0, {}, str(problem).encode()))
+            rest = self._greeting.feed(data)
+        except OpenEnvError as refused:
+            self.fail(refused)
             return b""
-        self.link = Link.OPEN
-        self._head = b""
+        if self._greeting.accepted:
+            self._accepted(self._greeting.selected is not None, done)
         return rest
 
-    def _refusal(self, response: ResponseHead) -> OpenEnvError:
-        body = self._head.partition(HEAD_END)[2]
-        return refusal(self._endpoint.address, response.status, response.headers, body)
+    def _accepted(self, extended: bool, done: list[Ticket]) -> None:
+        if not self._again:
+            self.extended = extended
+            self.link = Link.OPEN
+            self._ready = True
+        elif not extended:
+            self._final = True
+            self._fail("does not speak the extended protocol any more")
+        else:
+            self.link = Link.OPEN
+            self._resume()
+            if not self._resuming:
+                self._send_again(done)
 
     def _take(self, events: list[Event], done: list[Ticket]) -> None:
         for event in events:
             kind = type(event)
             if kind is Text or kind is Binary:
-                ticket = self._match(decode_reply(event.payload))  # type: ignore[union-attr]
-                if ticket is not None:
-                    done.append(ticket)
+                self._match(decode_reply(event.payload), done)  # type: ignore[union-attr]
             elif kind is Ping:
                 self._outgoing.append(pong_frame(event.payload, True))  # type: ignore[union-attr]
             elif kind is Close:
                 self._closed_by_server(event)  # type: ignore[arg-type]
 
-    def _match(self, reply: Reply) -> Ticket | None:
-        """Find the request that a reply answers; None if nobody waits for it."""
+    def _match(self, reply: Reply, done: list[Ticket]) -> None:
+        """Find the request that a reply answers."""
         if reply.id is None and reply.type == "error" and (self.extended or not self._waiting):
             # Not an answer: the server refuses the session (capacity, factory) and will close.
             self.failure = error_from_payload(reply.data)
-            return None
+            return
         if self.extended and reply.type == "notify":
-            return None
+            return
         ticket = self._pop(reply)
+        if ticket is None:
+            self.dropped += 1  # answered before: a frame came twice, or was asked for twice
+            return
         if reply.type != _ANSWERS.get(ticket.call, reply.type) and reply.type != "error":
             raise ProtocolError(f"a reply of type {reply.type!r} to {ticket.call!r}")
         if reply.type == "observation" and not isinstance(reply.data, dict):
             raise ProtocolError("an observation reply without data")
+        if ticket.call == "resume" and ticket.member is not None:
+            self._resumed(ticket.member, reply)
+            if not self._resuming:
+                self._send_again(done)
+        else:
+            self._answer(ticket, reply, done)
+
+    def _pop(self, reply: Reply) -> Ticket | None:
+        """The ticket of a reply, which waits no more; None if it has had one."""
+        waiting, number = self._waiting, reply.id
+        if self.extended:
+            if number in waiting:
+                return waiting.pop(number)
+            if number in self._resuming:
+                return self._resuming.pop(number)
+            if number is None or not 0 < number <= self._count:
+                raise ProtocolError(f"a reply with the unknown id {number}")
+            return None
+        if not waiting:
+            raise ProtocolError(f"a reply of type {reply.type!r} to nothing")
+        return waiting.pop(next(iter(waiting)))
+
+    def _answer(self, ticket: Ticket, reply: Reply, done: list[Ticket]) -> None:
+        member = ticket.member
+        if ticket.parts is not None:
+            if reply.type == "batch":
+                reply.data = ticket.results(reply.data)
+        elif reply.type == "opened":
+            if member is None:
+                member = ticket.member = Member()
+            if not member.opened(reply.data):
+                raise ProtocolError("an opened reply without session and token")
+            self.members[str(member.session)] = member
+        elif member is not None and ticket.call != "state":
+            member.note(reply.type, reply.data, reply.result)
         ticket.reply = reply
         if ticket.abandoned:
             self.dropped += 1
-            return None
-        return ticket
-
-    def _pop(self, reply: Reply) -> Ticket:
-        if not self._waiting:
-            raise ProtocolError(f"a reply of type {reply.type!r} to nothing")
-        if not self.extended or reply.id == self._waiting[0].number:
-            return self._waiting.popleft()
-        for ticket in self._waiting:
-            if ticket.number == reply.id:
-                self._waiting.remove(ticket)
-                return ticket
-        raise ProtocolError(f"a reply with the unknown id {reply.id}")
+        elif ticket.call != "token":
+            done.append(ticket)
 
     def _closed_by_server(self, close: Close) -> None:
         self._outgoing.append(close_frame(close.code, mask=True))
         reason = f", {close.reason}" if close.reason else ""
+        self._final |= close.code in _FINAL_CODES
         self._fail(f"closed the connection (code {close.code}{reason})")
-
-
-def _content_length(response: ResponseHead) -> float:
-    length = response.headers.get("content-length", "")
-    return min(int(length), MAX_HEAD_BYTES) if length.isdecimal() else float("inf")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from openenv.client.connection import dial
 from openenv.client.endpoint import Endpoint
 from openenv.client.refusals import refusal, unreachable
+from openenv.client.sockets import dial
 from openenv.errors import ProtocolError
 from openenv.protocol.handshake import HEAD_END, MAX_HEAD_BYTES, HandshakeError, parse_response_head
 

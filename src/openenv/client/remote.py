@@ -63,10 +63,11 @@ class _Session:
     def _opened(self) -> None:
         self.ledger.reopened(self._session_id)
 
-    def _failed(self, error: OpenEnvError) -> OpenEnvError:
-        """Note a failed call; return what to raise."""
+    def _failed(self, error: OpenEnvError, session: str | None) -> OpenEnvError:
+        """Note a failed call of a session; return what to raise."""
         if isinstance(error, UsageError):
             return error
+        self.ledger.session = self.ledger.session or session
         before = (self.ledger.episode, self.ledger.step)
         self.ledger.failed(error)
         if type(error) is SessionLost:
@@ -165,12 +166,14 @@ class RemoteSession(_Session):
             OpenEnvError: the server's own error, typed.
         """
         connection = self.connection
+        if connection is not None and call == "reset" and connection.alive and not connection.connected:
+            connection.revive(timeout_s)  # a reset that has not been sent may as well go to a new session
         if self._must_open(call, None if connection is None else connection.alive) or connection is None:
             connection = self._open()
         try:
             return connection.call(call, data, timeout_s=timeout_s)
         except OpenEnvError as error:
-            problem = self._failed(error)
+            problem = self._failed(error, connection.session)
             raise problem from problem.__cause__
 
 
@@ -248,12 +251,14 @@ class AsyncRemoteSession(_Session):
             OpenEnvError: the server's own error, typed.
         """
         connection = self.connection
+        if connection is not None and call == "reset" and connection.alive and not connection.connected:
+            await connection.revive(timeout_s)  # a reset that has not been sent may go to a new session
         if self._must_open(call, None if connection is None else connection.alive) or connection is None:
             connection = await self._open()
         try:
             return await connection.call(call, data, timeout_s=timeout_s)
         except OpenEnvError as error:
-            problem = self._failed(error)
+            problem = self._failed(error, connection.session)
             raise problem from problem.__cause__
 
 
