@@ -19,6 +19,11 @@ Catch at the altitude you need::
     │   ├── ServerUnreachableError      nothing answers at that address
     │   ├── LaunchError                 a server could not be started (process, container)
     │   │   └── LaunchTimeoutError      it was started and did not get ready in time
+    │   ├── SandboxError                a sandbox could not be made, or an operation on one failed
+    │   │   ├── IsolationError          this machine cannot isolate as strongly as was asked
+    │   │   ├── SandboxGoneError        it was killed, or died
+    │   │   ├── SandboxFileError        a file inside could not be read or written
+    │   │   └── BranchRefusedError      the session cannot be forked as it is
     │   └── AuthenticationError         the server wants a token, or another one
     ├── ToolCallError                   a tool called by `call_tool` failed; the session goes on
     ├── ProtocolError                   a message that is not of the protocol
@@ -26,6 +31,7 @@ Catch at the altitude you need::
         ├── DefinitionError             an environment class that cannot be served as written
         ├── TargetError                 a TARGET that names nothing
         ├── ConcurrencyConfigurationError   more sessions than the environment allows
+        ├── SandboxOptionError      an option of a sandbox that makes no sense
         ├── SamplingError               a schema from which no valid action can be drawn
         ├── MissingExtraError           an optional dependency is not installed
         └── NotAvailableError           a part of OpenEnv that this version does not have
@@ -257,6 +263,64 @@ class LaunchTimeoutError(LaunchError, TimeoutError):
     """A server was started and did not get ready in time."""
 
 
+class SandboxError(InfrastructureError):
+    """A sandbox could not be made, or an operation on one failed."""
+
+
+class IsolationError(SandboxError):
+    """This machine cannot isolate as strongly as was asked; nothing was started.
+
+    Attributes:
+        wanted: the tier asked for.
+        available: the tier that this machine reaches.
+        reasons: what failed, one sentence each, with the fix.
+    """
+
+    retryable = False
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        wanted: str = "",
+        available: str = "",
+        reasons: Sequence[str] = (),
+        **context: Any,
+    ) -> None:
+        super().__init__(message, **context)
+        self.wanted = wanted
+        self.available = available
+        self.reasons = tuple(reasons)
+
+
+class SandboxGoneError(SandboxError):
+    """The sandbox was killed, or died; what ran inside is lost."""
+
+
+class SandboxFileError(SandboxError):
+    """A file inside a sandbox could not be read or written.
+
+    Attributes:
+        path: the file.
+        reason: class name of the cause, for example ``FileNotFoundError``.
+    """
+
+    retryable = False
+    session_fate = "alive"
+
+    def __init__(self, message: str = "", *, path: str = "", reason: str = "", **context: Any) -> None:
+        super().__init__(message, **context)
+        self.path = path
+        self.reason = reason
+
+
+class BranchRefusedError(SandboxError):
+    """The session cannot be forked as it is: it has threads, or the process limit is reached."""
+
+    retryable = False
+    session_fate = "alive"
+
+
 class AuthenticationError(InfrastructureError):
     """The server asks for a bearer token and got none, or not the right one."""
 
@@ -317,6 +381,18 @@ class ConcurrencyConfigurationError(UsageError):
         super().__init__(text, **context)
         self.environment_name = environment_name
         self.max_concurrent_envs = max_concurrent_envs
+
+
+class SandboxOptionError(UsageError, ValueError):
+    """An option of a sandbox that makes no sense.
+
+    Attributes:
+        option: name of the option.
+    """
+
+    def __init__(self, message: str = "", *, option: str = "", **context: Any) -> None:
+        super().__init__(message, **context)
+        self.option = option
 
 
 class SamplingError(UsageError):
