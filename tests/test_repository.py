@@ -27,7 +27,7 @@ FLOORS = {  # docs/rfcs/001-design.md
     **dict.fromkeys(("types", "errors"), 0),
     "protocol": 1,
     **dict.fromkeys(("environment", "tools", "transforms", "rubrics", "tasks", "spaces"), 2),
-    "session": 3,
+    **dict.fromkeys(("session", "sandbox"), 3),
     **dict.fromkeys(("server", "client", "launch"), 4),
     "catalog": 5,
     **dict.fromkeys(("testing", "integrations", "doctor", "scaffold"), 6),

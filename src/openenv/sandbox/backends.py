@@ -57,7 +57,7 @@ class _Registry:
         with self._lock:
             found = self._chosen.get((name, packages))
             if found is None or not found.parent.alive:
-                parent = WarmParent(_MODES[name], packages)
+                parent = WarmParent(_MODES[name], packages, groups=name != "subprocess")
                 try:
                     found = Chosen(parent, examine(parent, name))
                 except BaseException:

@@ -29,9 +29,9 @@ class Tier(StrEnum):
         """0 for no isolation, higher is stronger."""
         return "0DCBAV".index(self.value)
 
-    def at_least(self, other: Tier) -> bool:
+    def at_least(self, other: Tier | str) -> bool:
         """Whether this isolates as strongly as `other`."""
-        return self.rank >= other.rank
+        return self.rank >= Tier.parse(other).rank
 
     @classmethod
     def parse(cls, text: str) -> Tier:

@@ -42,6 +42,8 @@ def examine(parent: WarmParent, backend: str, *, without: Sequence[str] = ()) ->
     """
     from .sandbox import Sandbox
 
+    if parent.mode == "plain":
+        return _nothing(backend)
     secret = secrets.token_hex(8)
     with (
         tempfile.TemporaryDirectory(prefix="openenv-canary-") as folder,
@@ -63,7 +65,9 @@ def examine(parent: WarmParent, backend: str, *, without: Sequence[str] = ()) ->
         sandbox = Sandbox(parent, None, _LIMITS, without=without)
         taken = time.monotonic() - started
         try:
-            result = sandbox.exec(f"{_ATTEMPTS}\nimport json\nprint(json.dumps(told({asked!r})))\nTrue", timeout_s=60)
+            result = sandbox.exec(
+                f"{_ATTEMPTS}\nimport json\nprint(json.dumps(told({asked!r})))\nTrue", timeout_s=60
+            )
             counted = sandbox._made.group is not None
         finally:
             sandbox.kill()
@@ -71,9 +75,23 @@ def examine(parent: WarmParent, backend: str, *, without: Sequence[str] = ()) ->
         raise SandboxError(f"the attempts did not run ({result.status.value}): {result.stderr[-500:]}")
     seen: dict[str, Any] = json.loads(result.stdout)
     layers = _judge(
-        seen, private=parent.mode == "namespaces", counted=counted, watched="memory watch" not in without
+        seen,
+        parent.spaces,
+        private=parent.mode == "namespaces",
+        counted=counted,
+        watched="memory watch" not in without,
     )
     return Report(backend, _tier(layers), layers, taken * 1000)
+
+
+def _nothing(backend: str) -> Report:
+    """A plain child process: there is no layer to try."""
+    names = (*(f"{name} namespace" for name in ("mount", "pid", "network", "ipc", "uts", "user")), "landlock")
+    layers = tuple(
+        Layer(name, Standing.MISSING, "", "a plain child process", "use another backend")
+        for name in ("files", *names, "seccomp", "limits")
+    )
+    return Report(backend, Tier.NONE, layers, 0.0)
 
 
 def _limits() -> dict[str, int]:
@@ -86,11 +104,13 @@ def _limits() -> dict[str, int]:
     }
 
 
-def _judge(seen: dict[str, Any], *, private: bool, counted: bool, watched: bool) -> tuple[Layer, ...]:
+def _judge(
+    seen: dict[str, Any], parents: dict[str, str], *, private: bool, counted: bool, watched: bool
+) -> tuple[Layer, ...]:
     outside = {name: os.readlink(f"/proc/self/ns/{name}") for name in _SPACES}
 
     def own(name: str) -> bool:
-        return seen["spaces"].get(name) not in (None, outside[name])
+        return seen["spaces"].get(name) not in (None, outside[name], parents.get(name))
 
     layers = [
         _layer(

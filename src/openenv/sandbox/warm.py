@@ -30,12 +30,12 @@ GUEST = Path(__file__).resolve().parent / "guest"
 PACKAGE = Path(__file__).resolve().parents[1]
 START_S = 60.0
 """How long a warm parent may take to import its modules."""
-MODULES = (
-    "abc argparse array ast asyncio base64 bisect collections contextlib copy csv dataclasses datetime "
-    "decimal enum fractions functools glob hashlib heapq inspect io itertools json math operator pathlib pprint "
-    "random re shutil signal socket statistics string subprocess tempfile textwrap threading time traceback typing "
-    "unittest uuid _sitebuiltins"
-).split()
+MODULES = """
+abc argparse array ast asyncio base64 bisect collections contextlib copy csv dataclasses datetime
+decimal enum fractions functools glob hashlib heapq inspect io itertools json math operator pathlib
+pprint random re shutil signal socket statistics string subprocess tempfile textwrap threading time
+traceback typing unittest uuid _sitebuiltins
+""".split()
 _PROGRAM = """
 import sys
 from importlib.util import module_from_spec, spec_from_file_location as spec
@@ -150,9 +150,8 @@ class WarmParent:
         ours, theirs = socket.socketpair()
         self._channel = ours
         with theirs:
-            command = [
-                *wrapper, interpreter(), "-I", "-S", "-B", "-c", _PROGRAM, str(GUEST), str(theirs.fileno())
-            ]  # fmt: skip
+            start = [interpreter(self.mode), "-I", "-S", "-B", "-c", _PROGRAM]
+            command = [*wrapper, *start, str(GUEST), str(theirs.fileno())]
             self.process = subprocess.Popen(  # noqa: S603 - our own program
                 command,
                 pass_fds=[theirs.fileno()],
@@ -176,6 +175,7 @@ class WarmParent:
                 data={"errno": frame.message.get("errno")},
             )
         self.landlock_abi: int = frame.message["abi"]
+        self.spaces: dict[str, str] = frame.message["spaces"]
 
     def make(self, order: dict[str, Any]) -> Made:
         """Fork a sandbox.
@@ -273,10 +273,29 @@ class WarmParent:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def interpreter() -> str:
-    """The interpreter itself, not a virtual environment's link to it: packages are chosen one by one."""
-    base = getattr(sys, "_base_executable", None) or sys.executable
-    return os.path.realpath(base)
+def interpreter(mode: str) -> str:
+    """The interpreter itself, not a virtual environment's link to it: packages are chosen one by one.
+
+    Where root gives up its user and the file tree is the machine's own, it must be one that any user reaches.
+
+    Raises:
+        SandboxError: there is none.
+    """
+    own = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+    if mode != "confined" or os.geteuid() != 0:
+        return own
+    names = (f"python3.{minor}" for minor in (sys.version_info.minor, 13, 12, 11, 14))
+    for path in (own, *(f"{folder}/{name}" for name in names for folder in ("/usr/local/bin", "/usr/bin"))):
+        if os.path.exists(path) and _anyone_reaches(os.path.realpath(path)):
+            return os.path.realpath(path)
+    raise SandboxError(
+        f"no Python that an ordinary user can run: {own} lies in a folder closed to others, and "
+        "there is no Python 3.11 or later in /usr/bin or /usr/local/bin"
+    )
+
+
+def _anyone_reaches(path: str) -> bool:
+    return all(os.stat(folder).st_mode & 0o001 for folder in (path, *map(str, Path(path).parents)))
 
 
 def _wait(watch: int, seconds: float) -> bool:

@@ -1,8 +1,9 @@
 """The warm parent: an interpreter with everything imported, from which sandboxes are forked.
 
 Three processes start one after the other, all from one program: the guard, which only waits for the
-server's death and then ends and cleans up everything; the stage, which enters the namespaces; and the parent,
-process 1 in there. The parent holds no secret: it starts with an empty environment and sees nothing of the server.
+server's death and then ends and cleans up everything; the stage, which enters the namespaces; and the
+parent, process 1 in there. The parent holds no secret: it starts with an empty environment and sees nothing
+of the server.
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ def serve(channel: socket.socket, wanted: Settings) -> None:
     private = wanted.mode == "namespaces"
     shown = _shown(wanted) if wanted.mode == "confined" else NOTHING
     home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if private else -1
-    wire.send(channel, {"ready": os.getpid(), "abi": landlock.abi()})
+    wire.send(channel, {"ready": os.getpid(), "abi": landlock.abi(), "spaces": _spaces()})
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         frame = wire.receive(channel)
@@ -220,6 +221,17 @@ def serve(channel: socket.socket, wanted: Settings) -> None:
         wire.send(channel, {"pid": pid}, b"", [watch])
         os.close(watch)
         frame.close()
+
+
+def _spaces() -> dict[str, str]:
+    """Identity of the parent's own namespaces: a sandbox's must differ from them too."""
+    found = {}
+    for name in ("mnt", "pid", "net", "ipc", "uts", "user"):
+        try:
+            found[name] = os.readlink(f"/proc/self/ns/{name}")
+        except OSError:
+            continue
+    return found
 
 
 def _become_init(frame: wire.Frame, wanted: Settings, shown: Shown) -> None:
