@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 import uvloop
 
-from openenv.protocol.websocket import Frames, Text, text_frame
+from openenv.protocol.websocket import Binary, Event, Frames, Text, text_frame
 from openenv.server.writer import FrameWriter
 
 
@@ -125,6 +125,21 @@ def test_a_thread_writes_without_the_loop(play: Callable[..., None]) -> None:
         thread.join()  # the loop stands still
         assert peer.recv(100) == text_frame(b"now")
         assert endpoint.writer.buffered == 0
+
+    play(scenario)
+
+
+def test_binary_messages_keep_the_order(play: Callable[..., None]) -> None:
+    async def scenario(endpoint: Endpoint, peer: socket.socket) -> None:
+        sent = [Binary(b"\xff" * size) if size % 2 else Text(b"t" * size) for size in range(120, 131)]
+        for event in sent:
+            writer = endpoint.writer
+            (writer.send_binary if type(event) is Binary else writer.send_text)(event.payload)
+        frames = Frames("client")
+        received: list[Event] = []
+        while len(received) < len(sent):
+            received += frames.feed(await asyncio.to_thread(peer.recv, 65536))
+        assert received == sent
 
     play(scenario)
 

@@ -24,6 +24,9 @@ from openenv.errors import ProtocolError, UsageError
 HEAD_END = b"\r\n\r\n"
 MAX_HEAD_BYTES = 64 * 1024
 EXTENDED_SUBPROTOCOL = "openenv.2.json"
+"""Name of the extended protocol in JSON."""
+MSGPACK_SUBPROTOCOL = "openenv.2.msgpack"
+"""Name of the extended protocol in MessagePack."""
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _VERSION = "13"
 

@@ -56,12 +56,14 @@ class Reply(msgspec.Struct):
         data: its payload.
         id: id of the request it answers (extended protocol only).
         result: what became of the step (extended protocol only).
+        session: the session it is about, where the request named one (extended protocol only).
     """
 
     type: str = ""
     data: Any = None
     id: int | None = None
     result: dict[str, Any] | None = None
+    session: str | None = None
 
 
 class _PlainRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -124,21 +126,21 @@ def _decode_slowly(raw: bytes | str, extended: bool) -> Request:
     try:
         message = json.loads(raw)
     except (ValueError, RecursionError) as problem:
-        raise _protocol_error("INVALID_JSON", f"Invalid JSON: {problem}") from None
+        raise protocol_error("INVALID_JSON", f"Invalid JSON: {problem}") from None
     if not isinstance(message, dict):
-        raise _invalid([_issue("dict_type", [], "a message is a JSON object", message)])
+        raise invalid_message([issue("dict_type", [], "a message is a JSON object", message)])
     kind = message.get("type", "")
     request_id = message.get("id") if extended else None
     if not isinstance(kind, str) or kind not in REQUEST_TYPES:
         known = ", ".join(sorted(REQUEST_TYPES))
-        error: OpenEnvError = _protocol_error(
+        error: OpenEnvError = protocol_error(
             "UNKNOWN_TYPE", f"Unknown message type: {kind!s:.80} (one of {known})"
         )
     else:
         issues = list(_envelope_issues(message, extended))
         if not issues:
             return Request(kind, message.get("data", {}), message.get("id"), message.get("timeout_s"))
-        error = _invalid(issues)
+        error = invalid_message(issues)
     if type(request_id) is int:
         error.data["request_id"] = request_id
     raise error
@@ -147,39 +149,42 @@ def _decode_slowly(raw: bytes | str, extended: bool) -> Request:
 def _envelope_issues(message: dict[str, Any], extended: bool) -> list[dict[str, Any]]:
     issues = []
     if "data" not in message and message["type"] in _WITH_DATA:
-        issues.append(_issue("missing", ["data"], "Field required", message))
+        issues.append(issue("missing", ["data"], "Field required", message))
     elif not isinstance(message.get("data", {}), dict):
-        issues.append(_issue("dict_type", ["data"], "Input should be a valid dictionary", message["data"]))
+        issues.append(issue("dict_type", ["data"], "Input should be a valid dictionary", message["data"]))
     allowed = {"type", "data", "id", "timeout_s"} if extended else {"type", "data"}
     issues += [
-        _issue("extra_forbidden", [key], "Extra inputs are not permitted", message[key])
+        issue("extra_forbidden", [key], "Extra inputs are not permitted", message[key])
         for key in message
         if key not in allowed
     ]
     if extended:
         request_id, timeout_s = message.get("id"), message.get("timeout_s")
         if request_id is not None and type(request_id) is not int:
-            issues.append(_issue("int_type", ["id"], "Input should be a valid integer", request_id))
+            issues.append(issue("int_type", ["id"], "Input should be a valid integer", request_id))
         if timeout_s is not None and (
             isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s > 0
         ):
             issues.append(
-                _issue("greater_than", ["timeout_s"], "Input should be a number greater than 0", timeout_s)
+                issue("greater_than", ["timeout_s"], "Input should be a number greater than 0", timeout_s)
             )
     return issues
 
 
-def _issue(kind: str, loc: list[str], msg: str, value: Any) -> dict[str, Any]:
+def issue(kind: str, loc: list[str], msg: str, value: Any) -> dict[str, Any]:
+    """One entry of a validation error: what is wrong with which field."""
     return {"type": kind, "loc": loc, "msg": msg, "input": to_jsonable(value), "url": _PYDANTIC_URL + kind}
 
 
-def _invalid(issues: list[dict[str, Any]]) -> InvalidActionError:
+def invalid_message(issues: list[dict[str, Any]]) -> InvalidActionError:
+    """The error for a message whose fields have the wrong form."""
     first = issues[0]
     where = ".".join(first["loc"]) or "message"
     return InvalidActionError(f"Invalid message: {where}: {first['msg']}", errors=issues)
 
 
-def _protocol_error(code: str, message: str) -> ProtocolError:
+def protocol_error(code: str, message: str) -> ProtocolError:
+    """The error for what is no message at all, with its code."""
     error = ProtocolError(message)
     error.code = code
     return error
@@ -268,7 +273,7 @@ def decode_reply(raw: bytes | str) -> Reply:
         message = json.loads(raw)
         return msgspec.convert(message, Reply)
     except (ValueError, TypeError, RecursionError, msgspec.ValidationError) as problem:
-        raise _protocol_error("INVALID_JSON", f"The server's reply is not a message: {problem}") from None
+        raise protocol_error("INVALID_JSON", f"The server's reply is not a message: {problem}") from None
 
 
 def result_from_reply(reply: Reply, observation: Any) -> StepResult[Any]:

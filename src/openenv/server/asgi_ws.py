@@ -208,6 +208,10 @@ class _Outbox:
         """Send one text message; from any thread."""
         self._put({"type": "websocket.send", "text": payload.decode()}, len(payload))
 
+    def send_binary(self, payload: bytes) -> None:
+        """Send one binary message; from any thread."""
+        self._put({"type": "websocket.send", "bytes": payload}, len(payload))
+
     def close(self, code: int, reason: str) -> None:
         """Close the connection after what was sent before; from any thread."""
         self._put({"type": "websocket.close", "code": code, "reason": reason}, 0, last=True)

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from openenv.protocol.websocket import text_frame
+from openenv.protocol.websocket import binary_frame, text_frame
 from openenv.session.shards import Shard
 
 Chunk = bytes | memoryview
@@ -203,7 +203,13 @@ class FrameWriter:
 
     def send_text(self, payload: bytes) -> None:
         """Send one text message; from any thread."""
-        frame = text_frame(payload)
+        self._send(text_frame(payload))
+
+    def send_binary(self, payload: bytes) -> None:
+        """Send one binary message; from any thread."""
+        self._send(binary_frame(payload))
+
+    def _send(self, frame: bytes) -> None:
         outbox = self._outbox
         if outbox.connections >= BATCH_FROM and threading.get_ident() == outbox.turns.thread_id:
             self._send_later(frame)
