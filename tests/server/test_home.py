@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 import time
 
 import pytest
 
+from openenv import Environment
+from openenv.environment import describe
 from openenv.server.home import HomeLoop
+from openenv.server.runtime import ServerRuntime
+from openenv.server.settings import ServerSettings
 
 
 async def where() -> asyncio.AbstractEventLoop:
@@ -85,13 +88,13 @@ async def test_work_can_be_started_without_waiting() -> None:
 
 def test_leaving_ends_the_thread_and_its_tasks() -> None:
     home = HomeLoop()
-    ended = threading.Event()
+    stopped = threading.Event()
 
     async def linger() -> None:
         try:
             await asyncio.sleep(60)
         finally:
-            ended.set()
+            stopped.set()
 
     async def begin() -> asyncio.AbstractEventLoop:
         asyncio.get_running_loop().linger = asyncio.ensure_future(linger())  # type: ignore[attr-defined]
@@ -100,20 +103,63 @@ def test_leaving_ends_the_thread_and_its_tasks() -> None:
 
     loop = asyncio.run(home.run(begin))
     home.leave()
-    assert ended.wait(5)
-    until = time.monotonic() + 5
-    while not loop.is_closed() and time.monotonic() < until:
-        time.sleep(0.01)
-    assert loop.is_closed()
+    assert stopped.wait(30)
+    assert ended(loop)
     assert not home.known
 
 
-def test_a_forgotten_home_ends_too() -> None:
-    home = HomeLoop()
-    loop = asyncio.run(home.run(where))
-    del home
-    gc.collect()
-    until = time.monotonic() + 5
-    while not loop.is_closed() and time.monotonic() < until:
+def ended(loop: asyncio.AbstractEventLoop, seconds: float = 30.0) -> bool:
+    end = time.monotonic() + seconds
+    while not loop.is_closed() and time.monotonic() < end:
         time.sleep(0.01)
-    assert loop.is_closed()
+    return loop.is_closed()
+
+
+def test_a_background_home_ends_when_it_has_nothing_to_do_and_comes_back() -> None:
+    home = HomeLoop(idle_s=0.02)
+    first = asyncio.run(home.run(where))
+    assert ended(first)
+    assert not home.known
+    second = asyncio.run(home.run(where))
+    assert second is not first
+    assert ended(second)
+
+
+def test_a_background_home_stays_while_something_lives_there() -> None:
+    alive = True
+    home = HomeLoop(busy=lambda: alive, idle_s=0.01)
+    loop = asyncio.run(home.run(where))
+    assert not ended(loop, 0.3)
+    alive = False
+    assert ended(loop)
+
+
+def test_a_background_home_stays_while_a_coroutine_runs() -> None:
+    home = HomeLoop(idle_s=0.01)
+    errand = home.start(lambda: asyncio.sleep(0.3, "done"))
+    assert errand.result(30) == "done"
+    assert home.known
+
+
+def test_an_application_that_nobody_starts_leaves_no_thread_behind() -> None:
+    class Guess(Environment):
+        def reset(self) -> str:
+            return "go"
+
+        def step(self, guess: int) -> str:
+            return "no"
+
+    before = set(threading.enumerate())
+    runtime = ServerRuntime(describe(Guess), ServerSettings())
+    for _ in range(2):  # the second time on another loop than the first
+
+        async def serve_one() -> None:
+            hosted = await runtime.open_session("http")
+            assert (await hosted.acall("reset")).observation is not None
+            await runtime.close_session(hosted.id)
+
+        asyncio.run(serve_one())
+        end = time.monotonic() + 30
+        while set(threading.enumerate()) - before and time.monotonic() < end:
+            time.sleep(0.02)
+        assert not set(threading.enumerate()) - before

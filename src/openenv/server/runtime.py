@@ -79,7 +79,7 @@ class ServerRuntime:
         self.settings = settings or ServerSettings.from_environment()
         self.id = secrets.token_hex(4)
         self.dialect: Dialect = dialect_of(spec)
-        self.home = HomeLoop()
+        self.home = HomeLoop(busy=lambda: self.manager.active > 0)
         self.metrics = ServerMetrics(lambda: self.manager.statistics(), lambda: self.manager.quarantine.total)
         self.http = HttpSessions(self)
         self.readiness = Readiness(self)

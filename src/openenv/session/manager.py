@@ -189,7 +189,7 @@ class SessionManager:
             raise
         self._sessions[hosted.id] = hosted
         self._counts["opened"] += 1
-        if self._reaper is None:
+        if self._reaper is None or self._reaper.done():  # the last one ended with its loop
             self._reaper = asyncio.get_running_loop().create_task(self._reap(), name="openenv-reaper")
         return hosted
 
@@ -345,7 +345,7 @@ class SessionManager:
                 self._shared = SharedThread()
             return self._shared
         if kind == "shard" or (kind == "auto" and self.pace.fast and HAS_SHARDS):
-            if self._guard is None:
+            if self._guard is None or self._guard.done():
                 self._guard = asyncio.get_running_loop().create_task(self._watch(), name="openenv-shards")
             return self._shards.place()
         return ThreadHost(f"openenv-{session_id[:8]}", self.quarantine)
