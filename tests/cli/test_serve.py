@@ -100,6 +100,13 @@ class Server:
             assert time.monotonic() < end, self.errors
             time.sleep(0.05)
 
+    def until_said(self, text: str, seconds: float = 40.0) -> None:
+        """Wait until this text stands on stderr."""
+        end = time.monotonic() + seconds
+        while text not in "".join(self.errors):
+            assert time.monotonic() < end, self.errors
+            time.sleep(0.02)
+
     def post(self, path: str, body: object) -> int:
         """Status of a POST."""
         data = json.dumps(body).encode()
@@ -202,18 +209,34 @@ def test_the_number_of_sessions_reaches_the_server(game: Path) -> None:
             other.reset()
 
 
+@pytest.mark.timeout(180)  # four starts of a server
 def test_reload_serves_the_changed_file_at_the_same_address(game: Path) -> None:
     with serving("game.py", "--port", "0", "--reload", cwd=game) as server:
         first = server.url
         assert server.get("/metadata")[1]["version"] == "1.0"
         (game / "game.py").write_text("this is not Python")
-        time.sleep(1.0)
+        server.until_said("game.py changed, starting again")
         (game / "game.py").write_text(GAME.format(version="2.0"))
         assert server.printed_url(1) == first
         server.until_version("2.0")
         code, printed = server.stop()
-    assert code == 0
-    assert "game.py changed, starting again" in printed
+    assert code == 0, printed
+
+
+@pytest.mark.timeout(180)
+def test_reload_keeps_its_address_while_no_server_runs(game: Path) -> None:
+    with serving("game.py", "--uds", "s.sock", "--reload", cwd=game) as server:
+        (game / "game.py").write_text("this is not Python")
+        server.until_said("name 'this' is not defined")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(game / "s.sock"))
+            client.sendall(b"GET /metadata HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            (game / "game.py").write_text(GAME.format(version="2.0"))
+            client.settimeout(60)
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+        code, printed = server.stop(signal.SIGINT)
+    assert code == 0, printed
+    assert not (game / "s.sock").exists()
 
 
 def test_a_busy_port_is_named(game: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -191,6 +192,24 @@ def test_unix_sockets_replace_nothing_else(tmp_path: Path) -> None:
         ports.listen_unix(str(tmp_path / ("x" * 200)))
 
 
+def test_a_socket_that_listens_already_is_served(app: EchoApp) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mine:
+        port = mine.getsockname()[1]
+        for _ in range(2):
+            with BackgroundServer(app, fd=os.dup(mine.fileno()), log_level="critical") as url:
+                assert url == f"http://127.0.0.1:{port}"
+                assert httpx.get(url, trust_env=False).text == "hello"
+
+
+def test_what_is_no_listening_socket_is_a_usage_error(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w") as file, pytest.raises(UsageError, match="no socket to listen on"):
+        ports.inherited(file.fileno())
+    with socket.socket() as silent:
+        with pytest.raises(UsageError, match="does not listen"):
+            ports.inherited(silent.fileno())
+        assert silent.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
+
+
 def test_a_background_server_starts_once_and_can_start_again(app: EchoApp) -> None:
     server = BackgroundServer(app, log_level="critical")
     with pytest.raises(UsageError, match="does not run"):
@@ -208,12 +227,21 @@ def test_a_background_server_leaves_nothing_behind(app: EchoApp) -> None:
     with BackgroundServer(app, log_level="critical"):
         pass
     # What earlier tests left may go meanwhile; nothing may come.
-    before, descriptors = set(threading.enumerate()), len(os.listdir("/proc/self/fd"))
+    threads, descriptors = set(threading.enumerate()), open_descriptors()
     for _ in range(3):
         with BackgroundServer(app, log_level="critical") as url, RawClient(url) as client:
             client.ask(b"hello")
-    assert not set(threading.enumerate()) - before
-    assert len(os.listdir("/proc/self/fd")) <= descriptors
+    assert not set(threading.enumerate()) - threads
+    assert not open_descriptors() - descriptors
+
+
+def open_descriptors() -> set[tuple[str, str]]:
+    """This process's descriptors and what each is, so that a number used again is another."""
+    found = set()
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            found.add((number, os.readlink(f"/proc/self/fd/{number}")))
+    return found
 
 
 async def broken(scope: Any, receive: Any, send: Any) -> None:

@@ -1,7 +1,8 @@
 """`openenv serve --reload`: a server in a child process, started again when a source file changes.
 
 The child is this same command line without `--reload`. A child that does not start (a syntax error in the
-file being written) is started again at the next change.
+file being written) is started again at the next change. The supervisor listens and its children accept: no
+other process takes the port between two children, and who connects meanwhile waits for the next one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +21,7 @@ POLL_S = 0.3
 """Seconds between two looks at the files."""
 
 _STOP_S = 15.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SUFFIXES = {".py", ".yaml", ".yml", ".toml"}
 _SKIPPED = {"__pycache__", "node_modules"}
 
@@ -45,20 +46,13 @@ def watched_folder(target: str) -> Path:
     return Path.cwd()
 
 
-def free_port(host: str) -> int:
-    """A port of `host` that is free now."""
-    with socket.create_server((host, 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def snapshot(folder: Path) -> dict[Path, int]:
     """Modification time of every source file below `folder`; hidden folders are left out."""
     found: dict[Path, int] = {}
     pending = [folder]
     while pending:
         here = pending.pop()
-        for entry in here.iterdir():
+        for entry in _entries(here):
             if entry.name.startswith(".") or entry.name in _SKIPPED:
                 continue
             if entry.is_dir() and not entry.is_symlink():
@@ -69,11 +63,24 @@ def snapshot(folder: Path) -> dict[Path, int]:
     return found
 
 
-def supervise(command: Sequence[str], folder: Path, announce: Callable[[str], None]) -> int:
-    """Run `command` until SIGINT or SIGTERM, again after every change below `folder`.
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:  # removed just now
+        return []
+
+
+def supervise(command: Sequence[str], folder: Path, listener: int, announce: Callable[[str], None]) -> int:
+    """Run `command` until SIGINT, SIGTERM or SIGHUP, again after every change below `folder`.
+
+    Args:
+        command: words of the command line.
+        folder: where changes count.
+        listener: descriptor of the listening socket, which the children get.
+        announce: told what changed.
 
     Returns:
-        Exit status of the last child.
+        Exit status of the last child; 0 if our own signal met it before it served.
     """
     stopping = False
 
@@ -81,9 +88,10 @@ def supervise(command: Sequence[str], folder: Path, announce: Callable[[str], No
         nonlocal stopping
         stopping = True
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
     seen = snapshot(folder)
-    child = _start(command)
+    command = [*command, "--listen-fd", str(listener)]
+    child = _start(command, listener)
     try:
         while not stopping:
             time.sleep(POLL_S)
@@ -94,7 +102,7 @@ def supervise(command: Sequence[str], folder: Path, announce: Callable[[str], No
             announce(f"{', '.join(changed[:3])} changed, starting again")
             seen = now
             _stop(child)
-            child = _start(command)
+            child = _start(command, listener)
     finally:
         status = _stop(child)
         for number, handler in before.items():
@@ -102,8 +110,12 @@ def supervise(command: Sequence[str], folder: Path, announce: Callable[[str], No
     return status
 
 
-def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "openenv.cli", *command])  # noqa: S603
+def _start(command: Sequence[str], listener: int) -> subprocess.Popen[bytes]:
+    # A group of its own: Ctrl-C in the terminal must reach the child once, through us, and a second signal
+    # means "do not wait".
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "openenv.cli", *command], pass_fds=(listener,), process_group=0
+    )
 
 
 def _stop(child: subprocess.Popen[bytes]) -> int:

@@ -82,8 +82,8 @@ def _published(found: Any, options: Mapping[str, Any], execution: str) -> Served
     return Served(found.name, found.app, runtime.settings)
 
 
-def run(served: Served, *, host: str, port: int, uds: Path | None = None) -> None:
-    """Serve until Ctrl-C or SIGTERM.
+def run(served: Served, *, host: str, port: int, uds: Path | None = None, fd: int | None = None) -> None:
+    """Serve until Ctrl-C or SIGTERM, on the socket `fd` if a supervisor listens already.
 
     Raises:
         UsageError: the address cannot be bound.
@@ -98,6 +98,7 @@ def run(served: Served, *, host: str, port: int, uds: Path | None = None) -> Non
         host=host,
         port=port,
         uds=str(uds) if uds else None,
+        fd=fd,
         drain_s=settings.drain_s,
         # uvicorn's own "started", "shutting down" say less than the lines of this program.
         log_level="warning" if settings.log_level == "info" else settings.log_level,

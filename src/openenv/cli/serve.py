@@ -78,6 +78,9 @@ AllowedOrigin = Annotated[
 ]
 Logs = Annotated[LogFormat | None, _option("--log-format", "Form of the lines on stderr.", default="text")]
 Reload = Annotated[bool, _option("--reload", "Start again when a source file changes.")]
+ListenFd = Annotated[
+    int | None, typer.Option("--listen-fd", hidden=True, help="Socket that `--reload` listens on.")
+]
 Insecure = Annotated[bool, _option("--insecure", "Serve beyond this machine without a token.")]
 
 
@@ -98,10 +101,11 @@ def command(
     log_format: Logs = None,
     reload: Reload = False,
     insecure: Insecure = False,
+    listen_fd: ListenFd = None,
 ) -> None:
     """Serve an environment over WebSocket and HTTP until Ctrl-C."""
     if reload:
-        _supervise(target, host, port)
+        _supervise(target, host, port, uds)
     from openenv.cli._serving import application, run
 
     settings = {
@@ -118,16 +122,21 @@ def command(
         "insecure": insecure or None,
         "debug": debugging() or None,
     }
-    run(application(target, settings, execution.value), host=host, port=port, uds=uds)
+    run(application(target, settings, execution.value), host=host, port=port, uds=uds, fd=listen_fd)
 
 
-def _supervise(target: str, host: str, port: int) -> None:
-    """Serve in a child process; the port is chosen here, so that it stays the same."""
-    from openenv.cli._reload import free_port, supervise, watched_folder
+def _supervise(target: str, host: str, port: int, uds: Path | None) -> None:
+    """Serve in child processes that share one listening socket: the address is ours from start to end."""
+    from openenv.cli._reload import supervise, watched_folder
+    from openenv.server.ports import listen_tcp, listen_unix
 
     words = [word for word in sys.argv[1:] if word != "--reload"]
-    if port == 0:
-        words += ["--port", str(free_port(host))]
     folder = watched_folder(target)
+    listener = listen_tcp(host, port) if uds is None else listen_unix(str(uds))
     note(paint(f"watching {folder}", "dim", stream=sys.stderr))
-    raise typer.Exit(supervise(words, folder, note))
+    try:
+        with listener:
+            raise typer.Exit(supervise(words, folder, listener.fileno(), note))
+    finally:
+        if uds is not None:
+            uds.unlink(missing_ok=True)

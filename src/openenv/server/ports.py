@@ -77,6 +77,22 @@ def listen_unix(path: str) -> socket.socket:
     return sock
 
 
+def inherited(fd: int) -> socket.socket:
+    """The listening socket that the parent process left open under a descriptor.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError as error:
+        raise UsageError(f"Descriptor {fd} is no socket to listen on: {error.strerror or error}.") from None
+    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock.detach()
+        raise UsageError(f"Descriptor {fd} is a socket that does not listen.")
+    return sock
+
+
 def _remove_dead_socket(path: str) -> None:
     try:
         mode = os.stat(path).st_mode

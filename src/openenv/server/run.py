@@ -28,7 +28,7 @@ from uvicorn.config import LOG_LEVELS
 
 from openenv.errors import InfrastructureError, UsageError
 from openenv.server.contract import DoorRuntime
-from openenv.server.ports import listen_tcp, listen_unix, url_of
+from openenv.server.ports import inherited, listen_tcp, listen_unix, url_of
 from openenv.server.transport import TransportSettings, websocket_protocol_class
 
 # glibc serves the 256 KiB that asyncio asks for at every read by mapping and unmapping fresh pages, until a
@@ -49,6 +49,7 @@ class RunSettings:
         host: address to bind.
         port: port to bind; 0 takes a free one.
         uds: path of a Unix socket to bind instead.
+        fd: descriptor of a socket that listens already, to serve on instead; it is closed in the end.
         drain_s: seconds that calls in flight have to finish when the server stops.
         log_level: least level that uvicorn's own loggers log.
         access_log: whether uvicorn logs every HTTP request.
@@ -64,6 +65,7 @@ class RunSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     uds: str | None = None
+    fd: int | None = None
     drain_s: float = 10.0
     log_level: str = "info"
     access_log: bool = False
@@ -118,11 +120,9 @@ class _Listener:
         self, app: Any, settings: RunSettings, ready: Callable[[str], None] | None, *, signals: bool
     ) -> None:
         config = _config(app, settings)
-        self._uds = settings.uds
+        self._uds = settings.uds if settings.fd is None else None
         self._loop_factory = _loop_factory(settings.loop)
-        self._socket = (
-            listen_tcp(settings.host, settings.port) if settings.uds is None else listen_unix(settings.uds)
-        )
+        self._socket = _listening(settings)
         self.url = url_of(self._socket, "https" if config.is_ssl else "http")
         self.server = _Server(config, lambda: ready(self.url) if ready is not None else None, signals)
 
@@ -146,6 +146,12 @@ class _Listener:
         """Serve in this thread, on a loop of its own."""
         with asyncio.Runner(loop_factory=self._loop_factory) as runner:
             runner.run(self.serve())
+
+
+def _listening(settings: RunSettings) -> socket.socket:
+    if settings.fd is not None:
+        return inherited(settings.fd)
+    return listen_tcp(settings.host, settings.port) if settings.uds is None else listen_unix(settings.uds)
 
 
 def _loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
