@@ -24,8 +24,7 @@ def section(name: str) -> str:
 def options(name: str) -> set[str]:
     group: Any = get_command(app)
     parameters = group.get_command(None, name).params
-    shown = (parameter for parameter in parameters if not getattr(parameter, "hidden", False))
-    return {option for parameter in shown for option in parameter.opts if option.startswith("-")}
+    return {option for parameter in parameters for option in parameter.opts if option.startswith("-")}
 
 
 @pytest.mark.parametrize("name", list(Commands.table))

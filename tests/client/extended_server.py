@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import socket
 import threading
@@ -10,8 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.client.scripted import Peer
-
-from openenv.protocol.websocket import text_frame
 
 
 class Hosted:
@@ -93,7 +90,8 @@ class ExtendedWorld:
         head = peer.head()
         self.heads.append(head)
         speaks = self.speaks.pop(0) if len(self.speaks) > 1 else self.speaks[0]
-        peer.accept(extended=speaks)
+        binary = "msgpack" in head.headers.get("sec-websocket-protocol", "")
+        peer.accept(extended=speaks, binary=speaks and binary)
         peer.knows_tokens = True
         own = None if "session=none" in head.query else self.open()
         while True:
@@ -103,7 +101,7 @@ class ExtendedWorld:
                 self.seen.append(request)
                 reply = self.answer(request, own)
             self.after(peer, request)
-            peer.raw(text_frame(json.dumps({**reply, "id": request.get("id")}).encode()))
+            peer.send({**reply, "id": request.get("id")})
 
     def open(self) -> Hosted:
         session = Hosted(f"s{self._opened}", self.cache_size)

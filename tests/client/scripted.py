@@ -12,15 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from openenv.protocol.handshake import HEAD_END, accept_response, check_request, parse_request_head
 from openenv.protocol.websocket import (
     PONG,
+    Binary,
     Close,
     Event,
     Frames,
     Ping,
     Pong,
     Text,
+    binary_frame,
     close_frame,
     encode_frame,
     ping_frame,
@@ -39,6 +43,7 @@ class Peer:
         self.request_head: Any = None
         self.delays_close = False
         self.knows_tokens = False
+        self.binary = False
 
     def head(self) -> Any:
         data = b""
@@ -50,10 +55,12 @@ class Peer:
         self.request_head = parse_request_head(data)
         return self.request_head
 
-    def accept(self, *, extended: bool = False) -> None:
+    def accept(self, *, extended: bool = False, binary: bool = False) -> None:
         key = check_request(self.request_head or self.head())
         self.extended = extended
-        self.link.sendall(accept_response(key, "openenv.2.json" if extended else None))
+        self.binary = binary
+        name = "openenv.2.msgpack" if binary else "openenv.2.json"
+        self.link.sendall(accept_response(key, name if extended else None))
 
     def event(self) -> Event:
         while not self.waiting:
@@ -66,8 +73,10 @@ class Peer:
     def request(self) -> dict[str, Any]:
         while True:
             event = self.event()
-            if isinstance(event, Text):
-                message: dict[str, Any] = json.loads(event.payload)
+            if isinstance(event, Text | Binary):
+                assert isinstance(event, Binary) is self.binary
+                decode = msgspec.msgpack.decode if self.binary else json.loads
+                message: dict[str, Any] = decode(event.payload)
                 if message["type"] == "close" and not self.delays_close and "session" not in message:
                     self.close()
                     raise ConnectionError("the client ended the session")
@@ -85,7 +94,10 @@ class Peer:
     def send(self, message: Any, request: dict[str, Any] | None = None) -> None:
         if request is not None and "id" in request:
             message = {**message, "id": request["id"]}
-        self.raw(text_frame(json.dumps(message).encode()))
+        if self.binary:
+            self.raw(binary_frame(msgspec.msgpack.encode(message)))
+        else:
+            self.raw(text_frame(json.dumps(message).encode()))
 
     def unknown(self, request: dict[str, Any]) -> None:
         """Answer a message that this server does not know."""

@@ -58,11 +58,12 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("arrays", [False, True])
 async def test_a_broken_connection_is_not_noticed(
-    kind: Kind, scripted: Start, world: ExtendedWorld, moment: str
+    kind: Kind, scripted: Start, world: ExtendedWorld, moment: str, arrays: bool
 ) -> None:
     setattr(world, moment, Cuts("step", 1, 2, 5))
-    client = kind(scripted(world.script).url)
+    client = kind(scripted(world.script).url, arrays=arrays)
     await client.do("reset", {"episode_id": "a", "seed": 3})
     for step in range(1, 6):
         result = await client.do("step", {"by": step})
@@ -89,6 +90,18 @@ async def test_an_idle_connection_that_broke(kind: Kind, scripted: Start, world:
     assert (await client.do("reset", {})).step == 0
     assert list(world.sessions) == ["s0"], "a reset, too, goes to the session that there was"
     await client.do("close")
+
+
+async def test_close_ends_a_session_whose_connection_broke(
+    kind: Kind, scripted: Start, world: ExtendedWorld
+) -> None:
+    server = scripted(world.script)
+    client = kind(server.url)
+    await client.do("reset", {})
+    server.peers[0].link.shutdown(2)
+    await client.notices()
+    await client.do("close")
+    await asyncio.to_thread(until, lambda: not world.sessions)
 
 
 async def test_a_session_that_is_gone(kind: Kind, scripted: Start, world: ExtendedWorld) -> None:

@@ -17,7 +17,7 @@ import socket
 from time import monotonic
 from typing import Any, Self
 
-from openenv.client.endpoint import CLOSE_TIMEOUT_S, Endpoint, grace_s
+from openenv.client.endpoint import CLOSE_TIMEOUT_S, FAREWELL_TIMEOUT_S, Endpoint, grace_s
 from openenv.client.exchange import Exchange, Link
 from openenv.client.members import Member, Patience
 from openenv.client.pipe import Pipe
@@ -169,8 +169,13 @@ class AsyncConnection:
         if self._closed:
             return
         self._closed = True
+        if self.inherited or self._loop is not _running_loop():
+            self.abort()
+            return
+        if self._exchange.resumable and not self._calling:
+            await self._dial_once(FAREWELL_TIMEOUT_S)  # else the sessions would live until their leases end
         pipe, transport = self._pipe, self._transport
-        if pipe is None or transport is None or self.inherited or self._loop is not _running_loop():
+        if pipe is None or transport is None:
             self.abort()
             return
         waits = not self._exchange.owing
@@ -279,13 +284,18 @@ class AsyncConnection:
                 continue
             await asyncio.sleep(pause)
             limit = min(endpoint.connect_timeout_s, max(0.05, patience.until - monotonic()))
-            try:
-                await self._dial(exchange.again(), limit)
-            except (OSError, OpenEnvError) as problem:
-                exchange.ended(f"cannot be reached again ({problem or type(problem).__name__})")
-            except BaseException:
-                exchange.ended("was left in the middle of the handshake")
-                raise
+            await self._dial_once(limit)
+
+    async def _dial_once(self, limit: float) -> None:
+        """Try once to connect and resume; the exchange knows how it went."""
+        exchange = self._exchange
+        try:
+            await self._dial(exchange.again(), limit)
+        except (OSError, OpenEnvError) as problem:
+            exchange.ended(f"cannot be reached again ({problem or type(problem).__name__})")
+        except BaseException:
+            exchange.ended("was left in the middle of the handshake")
+            raise
 
     # Calls ----------------------------------------------------------------------------------------------
 

@@ -189,6 +189,7 @@ def connect(
     ssl_context: ssl.SSLContext | None = None,
     reconnect: bool = True,
     reconnect_timeout_s: float = 10.0,
+    arrays: bool = False,
 ) -> AsyncEnv[Any, Any, Any]:
     """An environment on a server, for coroutines; ``.sync()`` is its synchronous twin.
 
@@ -212,5 +213,6 @@ def connect(
         ssl_context=ssl_context,
         reconnect=reconnect,
         reconnect_timeout_s=reconnect_timeout_s,
+        arrays=arrays,
     )
     return AsyncEnv(AsyncRemoteBackend(endpoint, session_id=session_id, models=models))

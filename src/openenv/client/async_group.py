@@ -39,7 +39,9 @@ class AsyncSessionGroup:
     """
 
     def __init__(self, endpoint: Endpoint | str, **options: Any) -> None:
-        self.endpoint = endpoint if isinstance(endpoint, Endpoint) else Endpoint.at(endpoint, **options)
+        if not isinstance(endpoint, Endpoint):
+            endpoint = Endpoint.at(endpoint, **{"arrays": True, **options})
+        self.endpoint = endpoint
         self._roster = Roster()
         self._lanes: list[AsyncSharedConnection] = []
         self._running: set[asyncio.Task[tuple[Slot, Reply | OpenEnvError]]] = set()

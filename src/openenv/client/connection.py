@@ -16,7 +16,7 @@ import threading
 from time import monotonic
 from typing import Any
 
-from openenv.client.endpoint import CLOSE_TIMEOUT_S, Endpoint, grace_s
+from openenv.client.endpoint import CLOSE_TIMEOUT_S, FAREWELL_TIMEOUT_S, Endpoint, grace_s
 from openenv.client.exchange import Exchange, Link
 from openenv.client.keeper import KEEPER
 from openenv.client.members import Member, Patience
@@ -241,20 +241,25 @@ class SyncConnection:
             limit = min(endpoint.connect_timeout_s, max(0.05, patience.until - monotonic()))
             if deadline is not None:
                 limit = min(limit, max(0.001, deadline - monotonic()))
-            self._socket.close()
-            try:
-                self._socket = dial(endpoint, limit)
-                self._greet(exchange.again(), limit)
-            except (OSError, OpenEnvError) as problem:
-                exchange.ended(f"cannot be reached again ({problem})")
-            except BaseException:
-                exchange.ended("was left in the middle of the handshake")
-                raise
+            self._dial_once(limit)
             if exchange.failure is None or not exchange.resumable:
                 return
             if isinstance(exchange.failure, AuthenticationError):
                 break
         exchange.give_up(f"was lost ({why}), and no other connection could be had: {exchange.failure}")
+
+    def _dial_once(self, limit: float) -> None:
+        """Try once to connect and resume; the exchange knows how it went."""
+        exchange = self._exchange
+        self._socket.close()
+        try:
+            self._socket = dial(self._endpoint, limit)
+            self._greet(exchange.again(), limit)
+        except (OSError, OpenEnvError) as problem:
+            exchange.ended(f"cannot be reached again ({problem or type(problem).__name__})")
+        except BaseException:
+            exchange.ended("was left in the middle of the handshake")
+            raise
 
     def _carry(
         self,
@@ -375,6 +380,8 @@ class SyncConnection:
 
     def _say_goodbye(self) -> None:
         exchange = self._exchange
+        if exchange.resumable:
+            self._dial_once(FAREWELL_TIMEOUT_S)  # else the sessions would live until their leases end
         owing = exchange.owing
         farewell = exchange.goodbye() if exchange.failure is None else b""
         if not farewell:

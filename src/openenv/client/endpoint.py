@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 CLOSE_TIMEOUT_S = 5.0
 """How long `close` waits for the server to put the environment away."""
 
+FAREWELL_TIMEOUT_S = 1.0
+"""How long `close` tries to get back to a server whose connection broke, to end the sessions there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -33,6 +36,8 @@ class Endpoint:
         reconnect: whether a connection that broke is followed by another that resumes its sessions, where
             the server speaks the extended protocol.
         reconnect_timeout_s: how long that may take before the sessions count as lost.
+        arrays: whether to ask the server for MessagePack, where arrays come as NumPy arrays and bytes as
+            bytes; else JSON is spoken, where they are lists and text.
     """
 
     address: Address
@@ -45,6 +50,7 @@ class Endpoint:
     ssl_context: ssl.SSLContext | None = field(default=None, repr=False)
     reconnect: bool = True
     reconnect_timeout_s: float = 10.0
+    arrays: bool = False
 
     @classmethod
     def at(
@@ -61,6 +67,7 @@ class Endpoint:
         ssl_context: ssl.SSLContext | None = None,
         reconnect: bool = True,
         reconnect_timeout_s: float = 10.0,
+        arrays: bool = False,
     ) -> Endpoint:
         """Read a URL and options as users write them.
 
@@ -89,6 +96,7 @@ class Endpoint:
             ssl_context,
             reconnect,
             reconnect_timeout_s,
+            arrays,
         )
 
     def tls(self) -> ssl.SSLContext | None:

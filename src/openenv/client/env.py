@@ -90,6 +90,7 @@ class Env(Generic[ActT, ObsT, StateT]):
         ssl_context: ssl.SSLContext | None = None,
         reconnect: bool = True,
         reconnect_timeout_s: float = 10.0,
+        arrays: bool = False,
     ) -> Self:
         """Drive an environment on a server. The connection is opened by the first call.
 
@@ -111,6 +112,8 @@ class Env(Generic[ActT, ObsT, StateT]):
                 server can; no call notices, and none is made twice.
             reconnect_timeout_s: how long that may take before the session counts as lost; the deadline of
                 the call may end it sooner.
+            arrays: whether arrays come as (read-only) NumPy arrays and bytes as bytes, where the server
+                speaks MessagePack; else they come as JSON has them, as lists and text.
 
         Raises:
             TargetError: the URL names no server.
@@ -129,6 +132,7 @@ class Env(Generic[ActT, ObsT, StateT]):
             ssl_context=ssl_context,
             reconnect=reconnect,
             reconnect_timeout_s=reconnect_timeout_s,
+            arrays=arrays,
         )
         return cls.over(endpoint, session_id=session_id, models=models)
 

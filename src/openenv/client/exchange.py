@@ -18,16 +18,13 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from pydantic_core import to_json
-
 from openenv.client.endpoint import Endpoint
 from openenv.client.greeting import Greeting
 from openenv.client.members import MAX_CARRIES, Member
 from openenv.client.tickets import Part, Ticket
+from openenv.client.wording import Wording
 from openenv.errors import OpenEnvError, ProtocolError, SessionLost
-from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL
-from openenv.protocol.jsonvalue import to_jsonable
-from openenv.protocol.plain import Reply, decode_reply, encode_json
+from openenv.protocol.plain import Reply
 from openenv.protocol.websocket import (
     Binary,
     Close,
@@ -39,7 +36,6 @@ from openenv.protocol.websocket import (
     close_frame,
     ping_frame,
     pong_frame,
-    text_frame,
 )
 from openenv.protocol.wire_errors import error_from_payload
 
@@ -97,6 +93,7 @@ class Exchange:
         self.members: dict[str, Member] = {}
         self.reconnects = 0
         self._endpoint = endpoint
+        self._wording = Wording(endpoint.arrays)
         self._url = endpoint.address.url
         self._waiting: dict[int, Ticket] = {}
         self._resuming: dict[int, Ticket] = {}
@@ -109,7 +106,7 @@ class Exchange:
         self._begin(route, {})
 
     def _begin(self, route: str, headers: Mapping[str, str]) -> None:
-        self._greeting = Greeting(self._endpoint, route, headers, [EXTENDED_SUBPROTOCOL])
+        self._greeting = Greeting(self._endpoint, route, headers, self._wording.offered)
         self._frames = Frames("client", self._endpoint.max_message_bytes)
         self._outgoing: list[bytes] = []
 
@@ -157,7 +154,7 @@ class Exchange:
     def _register(self, ticket: Ticket) -> bytes:
         self._count += 1
         ticket.number = self._count
-        frame = self._frame(ticket)
+        frame = self._wording.frame(ticket)
         self._waiting[ticket.number] = ticket
         return frame
 
@@ -178,30 +175,12 @@ class Exchange:
         for member in self.members.values():
             if not member.own and member.loss is None:
                 self._count += 1
-                frames.append(self._frame(Ticket(self._count, "close", member=member)))
+                frames.append(self._wording.frame(Ticket(self._count, "close", member=member)))
         if not self._waiting or self.extended:
-            frames.append(text_frame(b'{"type":"close"}', True))
+            frames.append(self._wording.farewell())
         if self._waiting:
             frames.append(close_frame(1000, mask=True))
         return b"".join(frames)
-
-    def _frame(self, ticket: Ticket) -> bytes:
-        message: dict[str, Any] = {"type": ticket.call}
-        data = ticket.data if ticket.parts is None else ticket.batch()
-        if data is not None:
-            message["data"] = data
-        if self.extended:
-            message["id"] = ticket.number
-            member = ticket.member
-            if member is not None and not member.own:
-                message["session"] = member.session
-            if ticket.timeout_s is not None:
-                message["timeout_s"] = ticket.timeout_s
-        try:
-            payload = to_json(message, inf_nan_mode="null", fallback=to_jsonable)
-        except (ValueError, RecursionError):
-            payload = encode_json(message)
-        return text_frame(payload, True)
 
     # What arrived --------------------------------------------------------------------------------------
 
@@ -354,7 +333,7 @@ class Exchange:
                 data = {"token": member.token, "last": last.get(member, highest)}
                 ticket = Ticket(self._count, "resume", data, member=member)
                 self._resuming[ticket.number] = ticket
-                self._outgoing.append(self._frame(ticket))
+                self._outgoing.append(self._wording.frame(ticket))
 
     def _resumed(self, member: Member, reply: Reply) -> None:
         if reply.type == "error":
@@ -375,7 +354,7 @@ class Exchange:
             ticket.carries += 1
             reply = self._unsendable(ticket)
             if reply is None:
-                self._outgoing.append(self._frame(ticket))
+                self._outgoing.append(self._wording.frame(ticket))
             else:
                 del self._waiting[ticket.number]
                 self._answer(ticket, reply, done)
@@ -402,10 +381,12 @@ class Exchange:
             self.fail(refused)
             return b""
         if self._greeting.accepted:
-            self._accepted(self._greeting.selected is not None, done)
+            self._accepted(self._greeting.selected, done)
         return rest
 
-    def _accepted(self, extended: bool, done: list[Ticket]) -> None:
+    def _accepted(self, selected: str | None, done: list[Ticket]) -> None:
+        self._wording.negotiated(selected)
+        extended = selected is not None
         if not self._again:
             self.extended = extended
             self.link = Link.OPEN
@@ -423,7 +404,7 @@ class Exchange:
         for event in events:
             kind = type(event)
             if kind is Text or kind is Binary:
-                self._match(decode_reply(event.payload), done)  # type: ignore[union-attr]
+                self._match(self._wording.reply(event), done)  # type: ignore[arg-type]
             elif kind is Ping:
                 self._outgoing.append(pong_frame(event.payload, True))  # type: ignore[union-attr]
             elif kind is Close:

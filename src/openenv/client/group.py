@@ -45,14 +45,16 @@ class SessionGroup:
     Args:
         endpoint: the server, as a URL or as an `Endpoint`.
         **options: those of `Endpoint.at`, where a URL is given: `token`, `headers`, `timeout_s`,
-            `reconnect`, ...
+            `reconnect`, ... `arrays` is True unless set.
 
     Raises:
         TargetError: the URL names no server.
     """
 
     def __init__(self, endpoint: Endpoint | str, **options: Any) -> None:
-        self.endpoint = endpoint if isinstance(endpoint, Endpoint) else Endpoint.at(endpoint, **options)
+        if not isinstance(endpoint, Endpoint):
+            endpoint = Endpoint.at(endpoint, **{"arrays": True, **options})
+        self.endpoint = endpoint
         self._roster = Roster()
         self._lanes: list[SharedConnection] = []
         self._done: list[Ticket] = []

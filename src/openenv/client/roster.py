@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openenv.client.ledger import EpisodeLedger
+from openenv.client.ledger import EpisodeLedger, Standing
 from openenv.client.members import Member
 from openenv.client.tickets import Part
 from openenv.errors import OpenEnvError, ProtocolError, SessionLost, StepTimeoutError, UsageError
@@ -97,6 +97,11 @@ class Slot:
         self.ledger = EpisodeLedger(session=member.session)
         self.asked: tuple[str, Any] | None = None
 
+    @property
+    def lost(self) -> bool:
+        """Whether the session is lost."""
+        return self.member.loss is not None or self.ledger.standing is Standing.LOST
+
     def take(self, call: str, data: Any) -> SessionOutcome | None:
         """Begin a call; the outcome at once, where it cannot be made."""
         try:
@@ -107,6 +112,7 @@ class Slot:
                 )
             if self.member.loss is not None:
                 self.ledger.lose(str(self.member.loss.get("message", "")))
+            if self.lost:
                 raise self.ledger.lost()
             self.ledger.admit(call)
         except OpenEnvError as error:
@@ -184,7 +190,7 @@ class Roster:
 
     def lost(self) -> list[int]:
         """Numbers of the sessions that are lost."""
-        return [index for index, slot in self.slots.items() if slot.member.loss is not None]
+        return [index for index, slot in self.slots.items() if slot.lost]
 
 
 def reset_data(
