@@ -292,7 +292,7 @@ class Shards:
         """Look after every shard."""
         for shard in self._shards:
             if shard.check():
-                self._pace.stalled()
+                self._pace.refuse()
 
     def shutdown(self) -> None:
         """End the threads after what was submitted so far."""
