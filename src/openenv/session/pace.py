@@ -19,8 +19,8 @@ PROOF = 256
 TOLERANCE = 64
 
 RARE = 4096
-"""Calls among which a fast environment may have one stall, because a busy machine holds up a thread now and then,
-and one slow call in `TOLERANCE`."""
+"""Calls among which a fast environment may have one stall, because a busy machine holds up a thread now and
+then, and one slow call in `TOLERANCE`."""
 
 MORE_PROOF = 16
 """How many times more calls it takes after an environment that had been proven fast was not."""
