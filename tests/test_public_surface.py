@@ -10,9 +10,9 @@ import pytest
 import openenv
 
 SURFACE = """
-Action AsyncEnv Env EnvClient Environment EpisodeStatus GenericAction GenericEnvClient MCPToolClient
-Observation OpenEnvError Outcome Rubric SessionLost State StepOutcome StepResult SyncEnvClient Task TaskSet
-ToolCallError __version__ action cli connect core hidden make tool
+Action AsyncEnv AsyncPool Env EnvClient Environment EpisodeStatus GenericAction GenericEnvClient MCPToolClient
+Observation OpenEnvError Outcome Pool Rubric SessionLost State StepOutcome StepResult SyncEnvClient Task
+TaskSet ToolCallError __version__ action cli connect connect_pool core hidden make make_pool tool
 """.split()
 
 

@@ -30,6 +30,7 @@ FLOORS = {  # docs/rfcs/001-design.md
     **dict.fromkeys(("session", "sandbox"), 3),
     **dict.fromkeys(("server", "client", "launch"), 4),
     "catalog": 5,
+    "pool": 5,
     **dict.fromkeys(("testing", "integrations", "doctor", "scaffold"), 6),
     "cli": 7,
 }

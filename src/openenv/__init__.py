@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from openenv.environment import Environment, action, hidden
     from openenv.errors import OpenEnvError, SessionLost, ToolCallError
+    from openenv.pool import AsyncPool, Pool, connect_pool, make_pool
     from openenv.rubrics import Rubric
     from openenv.tasks import Task, TaskSet
     from openenv.tools import tool
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Action",
     "AsyncEnv",
+    "AsyncPool",
     "Env",
     "EnvClient",
     "Environment",
@@ -61,6 +63,7 @@ __all__ = [
     "Observation",
     "OpenEnvError",
     "Outcome",
+    "Pool",
     "Rubric",
     "SessionLost",
     "State",
@@ -74,15 +77,18 @@ __all__ = [
     "action",
     "cli",
     "connect",
+    "connect_pool",
     "core",
     "hidden",
     "make",
+    "make_pool",
     "tool",
 ]
 
 _LAZY = {
     "Action": "openenv.types",
     "AsyncEnv": "openenv.client",
+    "AsyncPool": "openenv.pool",
     "Env": "openenv.client",
     "EnvClient": "openenv.client",
     "Environment": "openenv.environment",
@@ -93,6 +99,7 @@ _LAZY = {
     "Observation": "openenv.types",
     "OpenEnvError": "openenv.errors",
     "Outcome": "openenv.types",
+    "Pool": "openenv.pool",
     "Rubric": "openenv.rubrics",
     "SessionLost": "openenv.errors",
     "State": "openenv.types",
@@ -104,8 +111,10 @@ _LAZY = {
     "ToolCallError": "openenv.errors",
     "action": "openenv.environment",
     "connect": "openenv.client",
+    "connect_pool": "openenv.pool",
     "hidden": "openenv.environment",
     "make": "openenv.catalog",
+    "make_pool": "openenv.pool",
     "tool": "openenv.tools",
 }
 _MODULES = frozenset({"cli", "core"})

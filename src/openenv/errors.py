@@ -14,6 +14,7 @@ Catch at the altitude you need::
     │   ├── SessionLost                 the episode is gone; never continued on a fresh environment
     │   ├── SessionNotFoundError        no such session here (closed, expired, never opened)
     │   ├── SessionCapacityError        the server is full; ``retry_after`` says when to come back
+    │   ├── PoolBusyError               a pool has as many calls on their way as it may have
     │   ├── SessionCreationError        a session could not be set up
     │   ├── EnvironmentFactoryError     the environment's constructor raised
     │   ├── ServerUnreachableError      nothing answers at that address
@@ -221,6 +222,12 @@ class SessionCapacityError(InfrastructureError):
         self.active_sessions = active_sessions
         self.max_sessions = max_sessions
         self.retry_after = retry_after
+
+
+class PoolBusyError(InfrastructureError):
+    """A pool had no room for another call in time; nothing was sent."""
+
+    session_fate = "alive"
 
 
 class SessionCreationError(InfrastructureError):
