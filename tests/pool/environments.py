@@ -7,7 +7,7 @@ import ctypes
 import os
 import signal
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
@@ -204,7 +204,7 @@ class Values(Environment):
             4: [np.arange(3)],
             5: "\ud800",
         }.get(number)
-        when = datetime(2026, 1, 2, 3, 4, tzinfo=timezone.utc)
+        when = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
         return Rich(inner=inner, when=when, names={"a", "b"}, theNumber=number, anything=anything)
 
 

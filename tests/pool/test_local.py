@@ -117,7 +117,7 @@ def test_published_environments_and_tools() -> None:
         pool.reset()
         (outcome,) = pool.step([CallToolAction(tool_name="double", arguments={"number": 4})])
         assert isinstance(outcome, StepResult), outcome
-        assert outcome.observation.result == 8
+        assert outcome.observation.result["data"] == 8
         (outcome,) = pool.step([{"type": "call_tool", "tool_name": "triple"}])
         assert isinstance(outcome, StepResult)
         assert outcome.outcome == "invalid_action"
@@ -194,7 +194,7 @@ def test_two_hundred_sessions() -> None:
         odd = list(range(1, 200, 2))
         pool.step([{"by": 2}] * 100, indices=odd)
         assert pool.statistics().steps == 300
-        assert len(set(backend(pool).pids)) == 2
+        assert len(set(pool.workers)) == 2
 
 
 # Targets -------------------------------------------------------------------------------------------
@@ -281,18 +281,16 @@ def test_targets_and_options_that_make_no_sense() -> None:
 def test_instances_that_may_not_share_a_process_do_not() -> None:
     with openenv.make_pool(Alone, n=3) as pool:
         assert len(set(places(pool.reset()))) == 3
-        assert len(set(backend(pool).pids)) == 3
+        assert len(set(pool.workers)) == 3
 
 
 def test_an_environment_that_imports_here_but_not_there(tmp_path: Path) -> None:
     (tmp_path / "fickle.py").write_text(
-        "import os\nassert os.getpid() == %d, 'only there'\n%s" % (os.getpid(), GAME)
+        f"import os\nassert os.getpid() == {os.getpid()}, 'only there'\n{GAME}"
     )
     with pytest.raises(TargetError, match="only there"):
         openenv.make_pool(tmp_path / "fickle.py", n=1)
-    (tmp_path / "deadly.py").write_text(
-        "import os\nif os.getpid() != %d: os._exit(4)\n%s" % (os.getpid(), GAME)
-    )
+    (tmp_path / "deadly.py").write_text(f"import os\nif os.getpid() != {os.getpid()}: os._exit(4)\n{GAME}")
     with pytest.raises(LaunchError, match="ended"):
         openenv.make_pool(tmp_path / "deadly.py", n=1)
 
@@ -303,8 +301,8 @@ def test_an_import_that_starts_threads_forbids_forking(tmp_path: Path) -> None:
     )
     (tmp_path / "threaded.py").write_text(threaded + GAME)
     with openenv.make_pool(tmp_path / "threaded.py", n=4, workers=2) as pool:
-        assert set(places(pool.reset())) == set(backend(pool).pids)
-        pids = backend(pool).pids
+        assert set(places(pool.reset())) == set(pool.workers)
+        pids = pool.workers
         for pid in pids:
             assert len(os.listdir(f"/proc/{pid}/task")) == 2, "its own thread, so it was not forked"
         os.kill(pids[0], signal.SIGKILL)
@@ -383,7 +381,7 @@ def test_kill_9_of_workers_in_the_middle_of_everything() -> None:
                     assert outcome.observation.result == where[ready.slot] + 1, "no step lost, none doubled"
                 where[ready.slot] = outcome.observation.result
             if kills < 6 and sum(taken.values()) >= 60 * (kills + 1):
-                os.kill(backend(pool).pids[kills % 3], signal.SIGKILL)
+                os.kill(pool.workers[kills % 3], signal.SIGKILL)
                 kills += 1
             if taken[ready.slot] < 60:
                 pool.send([{"by": 1, "pause": 0.001}], indices=[ready.slot])
@@ -398,12 +396,12 @@ def test_a_nursery_that_is_killed_is_replaced() -> None:
         pool.reset()
         nursery = backend(pool)._workshop._process
         assert nursery is not None
-        old = backend(pool).pids
+        old = pool.workers
         nursery.kill()
         until(lambda: all(map(gone, old)))
         assert places(pool.step([{"by": 1}] * 2)) == [SessionLost, SessionLost]
         assert places(pool.reset()) == [0, 0]
-        assert not set(old) & set(backend(pool).pids)
+        assert not set(old) & set(pool.workers)
 
 
 def test_workers_that_always_die_do_not_spin() -> None:
@@ -426,12 +424,12 @@ def test_a_worker_that_dies_at_every_reset_ends_in_an_outcome(tmp_path: Path) ->
 def test_a_stopped_worker_holds_up_only_itself() -> None:
     with openenv.make_pool(Walk, n=2, workers=2) as pool:
         pool.reset()
-        os.kill(backend(pool).pids[0], signal.SIGSTOP)
+        os.kill(pool.workers[0], signal.SIGSTOP)
         pool.send([{"by": 1}] * 2)
         (ready,) = pool.recv()
         assert ready.slot == 1
         assert pool.recv(timeout_s=0.2) == []
-        os.kill(backend(pool).pids[0], signal.SIGCONT)
+        os.kill(pool.workers[0], signal.SIGCONT)
         assert pool.recv()[0].slot == 0
 
 
@@ -470,7 +468,7 @@ def test_close_leaves_nothing(tmp_path: Path) -> None:
     shared = set(os.listdir("/dev/shm"))
     pool = openenv.make_pool(Closing, n=4, workers=2)
     pool.reset(options={"folder": str(tmp_path)})
-    pids = backend(pool).pids
+    pids = pool.workers
     pool.close()
     assert len(list(tmp_path.iterdir())) == 4, "every environment was closed"
     until(lambda: all(map(gone, pids)))
@@ -488,7 +486,7 @@ def test_what_a_worker_started_ends_with_it() -> None:
 
 def test_a_pool_that_is_dropped_is_closed() -> None:
     pool = openenv.make_pool(Walk, n=2, workers=1)
-    pids = backend(pool).pids
+    pids = pool.workers
     del pool
     until(lambda: all(map(gone, pids)))
 
@@ -508,7 +506,8 @@ assert camera.statistics().shared_bytes
 if sys.argv[1] == "fork" and not os.fork():
     time.sleep(600)
 nurseries = [p._backend._workshop._process.pid for p in (pool, busy, camera)]
-print(os.getpid(), *children, *nurseries, *pool._backend.pids, *busy._backend.pids, *camera._backend.pids, flush=True)
+workers = [pid for p in (pool, busy, camera) for pid in p._backend.pids]
+print(os.getpid(), *children, *nurseries, *workers, flush=True)
 if sys.argv[1] == "exit":
     sys.exit(0)
 time.sleep(600)
@@ -537,11 +536,11 @@ def test_nothing_outlives_the_process_of_the_pool(end: str) -> None:
 def test_ctrl_c_is_for_the_pool_and_not_for_its_workers() -> None:
     with openenv.make_pool(Walk, n=2, workers=1) as pool:
         pool.reset()
-        assert os.getpgid(backend(pool).pids[0]) != os.getpgid(0)
+        assert os.getpgid(pool.workers[0]) != os.getpgid(0)
         nursery = backend(pool)._workshop._process
         assert nursery is not None
         nursery.send_signal(signal.SIGINT)
-        os.kill(backend(pool).pids[0], signal.SIGKILL)
+        os.kill(pool.workers[0], signal.SIGKILL)
         assert places(pool.step([{"by": 1}] * 2)) == [SessionLost, SessionLost]
         assert places(pool.reset()) == [0, 0]
 

@@ -59,7 +59,7 @@ def test_reset_and_step_answer_for_each_slot(pool: openenv.Pool) -> None:
     assert outcomes[3].episode_id == first[3].episode_id  # type: ignore[union-attr]
 
 
-def Walk_action(**fields: Any) -> Any:  # noqa: N802
+def Walk_action(**fields: Any) -> Any:
     with openenv.make(Walk) as env:
         return env.action_space.sample().model_copy(update={"pause": 0.0, **fields})
 

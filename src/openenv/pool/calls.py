@@ -145,11 +145,20 @@ class Backend(Protocol):
 
     stoppable: bool
 
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers that are alive."""
+
     def fileno(self) -> int:
         """A descriptor that is readable when `pump` has something to do."""
 
-    def submit(self, calls: Sequence[Call]) -> None:
-        """Take calls of slots that have none running."""
+    def submit(self, calls: Sequence[Call], *, together: bool = False) -> None:
+        """Take calls of slots that have none running.
+
+        Args:
+            calls: the calls.
+            together: whether the caller waits for all of them, so that one answer for all is best.
+        """
 
     def pump(self) -> list[Arrival]:
         """Do what is due and return what has arrived."""

@@ -37,7 +37,7 @@ class InlineBackend:
         """Readable while a call waits or has been answered."""
         return self._signal.fileno()
 
-    def submit(self, calls: Sequence[Call]) -> None:
+    def submit(self, calls: Sequence[Call], *, together: bool = False) -> None:
         """Queue the calls, or post them to their hosts."""
         if self._seats.inline:
             self._waiting.extend(calls)
@@ -75,6 +75,11 @@ class InlineBackend:
     def action_schema(self) -> dict[str, Any]:
         """The JSON Schema of an action."""
         return self._seats.spec.action_schema()
+
+    @property
+    def pids(self) -> list[int]:
+        """There are no workers."""
+        return []
 
     def statistics(self) -> BackendStatistics:
         """Nothing beside the sessions."""

@@ -49,6 +49,11 @@ class PoolFace:
         return [slot.index for slot in self._core().all if not slot.taken]
 
     @property
+    def workers(self) -> list[int]:
+        """Process ids of the workers that are alive; empty where there are none."""
+        return self._core().backend.pids
+
+    @property
     def action_space(self) -> ActionSpace:
         """The space of valid actions: `.sample()`, `.seed(s)`, `.contains(action)`."""
         from openenv.spaces import ActionSpace

@@ -237,7 +237,7 @@ class Slots:
         self.loose += 0 if claim else len(calls)
         self.running += len(going)
         if going:
-            self.backend.submit(going)
+            self.backend.submit(going, together=claim)
 
     def _prepare(self, slot: Slot, call: Call) -> bool:
         """Turn a step of a slot without a running episode into what its policy wants.
