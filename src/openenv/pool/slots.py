@@ -313,6 +313,8 @@ class Slots:
         if gone:
             self._lost += slot.standing is Standing.RUNNING and isinstance(error, SessionLost)
             self._place(slot, error)
+        elif error.step is not None:
+            slot.step = error.step
         if not slot.running:
             # Nothing ran: the loss of an idle session, of which its next step will tell.
             if slot.standing is Standing.RUNNING:
