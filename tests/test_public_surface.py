@@ -10,9 +10,13 @@ import pytest
 import openenv
 
 SURFACE = """
-Action AsyncEnv AsyncPool Env EnvClient Environment EpisodeStatus GenericAction GenericEnvClient MCPToolClient
-Observation OpenEnvError Outcome Pool Rubric SessionLost State StepOutcome StepResult SyncEnvClient Task
-TaskSet ToolCallError __version__ action cli connect connect_pool core hidden make make_pool tool
+Action ActionError AsyncEnv AsyncPool AuthenticationError ConcurrencyConfigurationError DefinitionError Env
+EnvClient Environment EnvironmentFactoryError EnvironmentFailedError EpisodeStatus GenericAction
+GenericEnvClient InfrastructureError InvalidActionError LaunchError MCPToolClient Observation OpenEnvError
+OrderError Outcome Pool PoolBusyError ProtocolError Rubric ServerUnreachableError SessionCapacityError
+SessionCreationError SessionLost SessionNotFoundError State StepOutcome StepResult StepTimeoutError
+SyncEnvClient TargetError Task TaskNotFoundError TaskSet ToolCallError UsageError __version__ action cli
+connect connect_pool core hidden make make_pool tool
 """.split()
 
 

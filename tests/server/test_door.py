@@ -188,6 +188,9 @@ async def test_production_has_tools_only() -> None:
             reply = await wire.ask({"type": kind, "data": {}, "id": 4})
             assert reply["data"]["code"] == "UNKNOWN_TYPE"
             assert reply["id"] == 4
+        unknown = (await wire.ask({"type": "dance", "data": {}, "id": 4}))["data"]
+        assert unknown["code"] == "UNKNOWN_TYPE"
+        assert unknown["message"] == "Unknown message type: dance (one of close, mcp)"
         call = {
             "jsonrpc": "2.0",
             "method": "tools/call",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.session.environments import Count, Loop, Slow
-from tests.session.test_hosts import Target
+from tests.session.test_hosts import CloseFails, Target
 from tests.session.test_session import AsyncScored
 
 from openenv import Environment
@@ -187,3 +187,31 @@ def test_an_entry_that_an_earlier_deadline_replaced_is_passed_over() -> None:
     wait_until(lambda: expired == [0.05])
     time.sleep(0.3)
     assert expired == [0.05]
+
+
+def stuck(value: object, error: object) -> None:
+    raise KeyError("the door's own mistake")
+
+
+async def test_logs_name_sessions_by_their_beginnings_for_ids_are_secrets(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG", logger="openenv")
+    ids = []
+    for cls in (SlowToLeave, Slow, CloseFails):
+        manager = SessionManager(describe(cls), lease_s=0.05)
+        hosted = await manager.open(owner="test")
+        ids.append(hosted.id)
+        if cls is Slow:
+            await hosted.acall("reset")
+            await asyncio.wait({asyncio.wrap_future(hosted.call("step", action={"mode": "exit"}))})
+            hosted.post(lambda: ("state", {}), stuck)
+            await asyncio.sleep(0.5)
+        await manager.drain(0.02)
+    await asyncio.sleep(0.4)
+    said = caplog.text
+    for text in ("did not close within", "Answering a call", "lease of", "close() of the env", "step() of"):
+        assert text in said, text
+    for session_id in ids:
+        assert session_id not in said
+        assert session_id[:8] in said

@@ -52,6 +52,8 @@ _ANSWERS = {
 }
 _FINAL_CODES = frozenset((1003, 1008, 1009, 1010))
 """Close codes that mean the request, not the connection: it would end the next one, too."""
+_REFUSALS = frozenset(("CAPACITY_REACHED", "FACTORY_ERROR"))
+"""Errors with which a server refuses a session on the plain protocol, whatever was asked of it."""
 _UNNAMED = "/ws?session=none"
 
 
@@ -431,6 +433,10 @@ class Exchange:
             if not self._resuming:
                 self._send_again(done)
         else:
+            if ticket.number == 1 and reply.type == "error" and not self.extended:
+                refusal = error_from_payload(reply.data)
+                if refusal.code in _REFUSALS:
+                    self.failure = refusal  # it crossed our first request; the server will close
             self._answer(ticket, reply, done)
 
     def _pop(self, reply: Reply) -> Ticket | None:

@@ -86,12 +86,15 @@ _decode_reply = msgspec.json.Decoder(Reply).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def decode_request(raw: bytes | str, *, extended: bool = False) -> Request:
+def decode_request(
+    raw: bytes | str, *, extended: bool = False, offered: frozenset[str] = REQUEST_TYPES
+) -> Request:
     """Decode one text frame.
 
     Args:
         raw: the frame's payload.
         extended: whether `id` and `timeout_s` are allowed.
+        offered: the types that an unknown one is told of; a server may offer fewer.
 
     Raises:
         ProtocolError: not JSON (`INVALID_JSON`) or not a known message (`UNKNOWN_TYPE`).
@@ -111,7 +114,7 @@ def decode_request(raw: bytes | str, *, extended: bool = False) -> Request:
                 return request
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass  # the slow path below finds out what is wrong with it, if anything
-    return _decode_slowly(raw, extended)
+    return _decode_slowly(raw, extended, offered)
 
 
 def _usable(kind: str, data: dict[str, Any] | msgspec.UnsetType) -> Request | None:
@@ -122,7 +125,7 @@ def _usable(kind: str, data: dict[str, Any] | msgspec.UnsetType) -> Request | No
     return Request(kind, data)
 
 
-def _decode_slowly(raw: bytes | str, extended: bool) -> Request:
+def _decode_slowly(raw: bytes | str, extended: bool, offered: frozenset[str]) -> Request:
     try:
         message = json.loads(raw)
     except (ValueError, RecursionError) as problem:
@@ -132,7 +135,7 @@ def _decode_slowly(raw: bytes | str, extended: bool) -> Request:
     kind = message.get("type", "")
     request_id = message.get("id") if extended else None
     if not isinstance(kind, str) or kind not in REQUEST_TYPES:
-        known = ", ".join(sorted(REQUEST_TYPES))
+        known = ", ".join(sorted(offered))
         error: OpenEnvError = protocol_error(
             "UNKNOWN_TYPE", f"Unknown message type: {kind!s:.80} (one of {known})"
         )

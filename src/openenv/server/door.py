@@ -18,6 +18,7 @@ from urllib.parse import parse_qs
 
 from openenv.errors import InvalidActionError, OpenEnvError, ProtocolError, SessionLost
 from openenv.protocol.plain import (
+    REQUEST_TYPES,
     Request,
     decode_request,
     encode_error,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 GOING_AWAY = 1001
 NORMAL = 1000
+TOOLS_ONLY = frozenset({"close", "mcp"})
+"""Message types that a server in production mode knows."""
 _LOST_TIMEOUT_S = 10.0
 
 
@@ -234,7 +237,9 @@ class PlainMessage(Message):
         if self._binary:
             raise _binary_frame()
         door = self.door
-        request = self._request = decode_request(self._payload, extended=door.extended)
+        production = door.runtime.settings.production
+        offered = TOOLS_ONLY if production else REQUEST_TYPES
+        request = self._request = decode_request(self._payload, extended=door.extended, offered=offered)
         kind = request.type
         if kind == "close":
             self.last = True
@@ -242,7 +247,7 @@ class PlainMessage(Message):
         if kind == "mcp":
             self._call = read_call(request.data, door.runtime, door.session.id)
             return self._call.prepared
-        if door.runtime.settings.production:
+        if production:
             raise _not_in_production(kind)
         if kind == "step":
             return "step", {"action": request.data, "timeout_s": request.timeout_s}

@@ -163,7 +163,7 @@ class _Job:
         try:
             self._done(value, error)
         except Exception:  # Boundary: a door's callback must not end the session's thread.
-            logger.exception("Answering a call of session %s failed", self._hosted.id)
+            logger.exception("Answering a call of session %s failed", self._hosted.id[:8])
 
     def expired(self, error: OpenEnvError) -> None:
         """The deadline passed; the thread that made the call ends with `Abandoned` and never reports."""

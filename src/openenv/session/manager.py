@@ -316,7 +316,7 @@ class SessionManager:
         try:
             await asyncio.wait_for(asyncio.shield(future), timeout_s)
         except TimeoutError:
-            logger.warning("Session %s did not close within %g s: left behind", hosted.id, timeout_s)
+            logger.warning("Session %s did not close within %g s: left behind", hosted.id[:8], timeout_s)
             if hosted.host.stoppable:
                 self.quarantine.enter()
                 future.add_done_callback(lambda _: self.quarantine.leave())
@@ -330,7 +330,7 @@ class SessionManager:
             await asyncio.sleep(min(max(self.lease_s / 4, 0.02), 5.0))
             for hosted in self.sessions():
                 if hosted.expired and self._sessions.pop(hosted.id, None) is not None:
-                    logger.info("Session %s: lease of %g s ran out", hosted.id, hosted.lease_s)
+                    logger.info("Session %s: lease of %g s ran out", hosted.id[:8], hosted.lease_s)
                     self._counts["reaped"] += 1
                     self._close_later(hosted)
 

@@ -159,7 +159,7 @@ class EpisodeRules:
         error = EnvironmentFailedError(_text(problem))
         error.data["exception"] = type(problem).__name__
         error.__cause__ = problem
-        logger.debug("%s() of session %s raised", name, self.id, exc_info=problem)
+        logger.debug("%s() of session %s raised", name, self.id[:8], exc_info=problem)
         return error
 
     def _placed(self, error: ErrorT) -> ErrorT:

@@ -187,7 +187,7 @@ class Session(EpisodeRules):
         self.phase = Phase.CLOSED
         env, self._env = self._env, None
         if env is not None:
-            close_environment(env, self.id)
+            close_environment(env, f"session {self.id[:8]}")
 
     async def aclose(self) -> None:
         """`close`, awaiting an asynchronous `close` of the environment."""
@@ -201,7 +201,7 @@ class Session(EpisodeRules):
             if inspect.isawaitable(answer):
                 await answer
         except Exception:  # Boundary: the environment's own code.
-            logger.warning("close() of the environment of session %s raised", self.id, exc_info=True)
+            logger.warning("close() of the environment of session %s raised", self.id[:8], exc_info=True)
 
     def statistics(self) -> SessionStatistics:
         """Counts so far."""
@@ -327,7 +327,7 @@ class Session(EpisodeRules):
         env = self._discard_environment()
         task.cancel()
         await asyncio.wait({task}, timeout=_CANCEL_GRACE_S)
-        task.add_done_callback(lambda finished: close_after(finished, env, self.id))
+        task.add_done_callback(lambda finished: close_after(finished, env, f"session {self.id[:8]}"))
         raise Call(timeout_s, lambda _: None).error(name)
 
     # Deadlines of the synchronous face ----------------------------------------------------------------
