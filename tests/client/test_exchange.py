@@ -93,6 +93,23 @@ def test_the_first_reason_counts() -> None:
     assert "full" in str(exchange.failure)
 
 
+def test_a_refusal_that_crosses_the_first_request_ends_the_connection() -> None:
+    full = {"message": "full", "code": "CAPACITY_REACHED", "active_sessions": 1, "max_sessions": 1}
+    exchange = opened()
+    ticket, _ = exchange.request("reset", {})
+    assert exchange.receive(reply(type="error", data=full)) == [ticket]
+    assert not exchange.usable
+    assert "full" in str(exchange.failure)
+
+
+def test_other_errors_and_later_ones_do_not() -> None:
+    exchange = opened()
+    for code in ("VALIDATION_ERROR", "FACTORY_ERROR"):
+        exchange.request("reset", {})
+        assert exchange.receive(reply(type="error", data={"message": "no", "code": code}))
+        assert exchange.usable
+
+
 @pytest.mark.parametrize("extended", [False, True])
 @settings(max_examples=200, deadline=None)
 @given(pieces=st.lists(st.binary(max_size=40), max_size=6))

@@ -137,26 +137,32 @@ class Exchange:
                 has none. What JSON lacks is written by the table of `openenv.protocol.jsonvalue`.
             timeout_s: deadline for the server to keep; it travels on the extended protocol only.
             member: the session; the connection's own if absent.
+
+        Raises:
+            InvalidActionError: a text in the payload cannot travel; nothing was registered.
         """
         before = b""
-        if member is None and self.own is not None and self.extended:
-            member = self.own
-            if not self._calls and self._endpoint.reconnect:
-                before = self._register(Ticket(0, "token", member=member))
-        self._calls += 1
         ticket = Ticket(0, call, data, timeout_s, member)
-        return ticket, before + self._register(ticket)
+        if member is None and self.own is not None and self.extended:
+            ticket.member = self.own
+            if not self._calls and self._endpoint.reconnect:
+                self._wording.frame(ticket)  # what cannot be sent is refused before anything is registered
+                before = self._register(Ticket(0, "token", member=self.own))
+        frame = before + self._register(ticket)
+        self._calls += 1
+        return ticket, frame
 
     def batch(self, parts: list[Part], timeout_s: float | None = None) -> tuple[Ticket, bytes]:
         """Register one request that calls several sessions; its reply's data is a list, one per part."""
-        self._calls += 1
         ticket = Ticket(0, "batch", timeout_s=timeout_s, parts=parts)
-        return ticket, self._register(ticket)
+        frame = self._register(ticket)
+        self._calls += 1
+        return ticket, frame
 
     def _register(self, ticket: Ticket) -> bytes:
-        self._count += 1
-        ticket.number = self._count
+        ticket.number = self._count + 1
         frame = self._wording.frame(ticket)
+        self._count += 1
         self._waiting[ticket.number] = ticket
         return frame
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
+from openenv.client.texts import refuse_surrogates
 from openenv.client.tickets import Ticket
 from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
 from openenv.protocol.jsonvalue import to_jsonable
@@ -45,6 +46,9 @@ class Wording:
         """The frame of a request.
 
         What JSON lacks is written by the table of `openenv.protocol.jsonvalue`.
+
+        Raises:
+            InvalidActionError: a text in it cannot travel.
         """
         message: dict[str, Any] = {"type": ticket.call}
         data = ticket.data if ticket.parts is None else ticket.batch()
@@ -77,9 +81,11 @@ class Wording:
         if self._msgpack is not None:
             from openenv.protocol.packing import pack_plain
 
+            refuse_surrogates(message["type"], message.get("data"))
             return binary_frame(pack_plain(message), True)
         try:
             payload = to_json(message, inf_nan_mode="null", fallback=to_jsonable)
         except (ValueError, RecursionError):
+            refuse_surrogates(message["type"], message.get("data"))
             payload = encode_json(message)
         return text_frame(payload, True)
