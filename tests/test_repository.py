@@ -28,7 +28,7 @@ FLOORS = {  # docs/rfcs/001-design.md
     "protocol": 1,
     **dict.fromkeys(("environment", "tools", "transforms", "rubrics", "tasks", "spaces"), 2),
     **dict.fromkeys(("session", "sandbox"), 3),
-    **dict.fromkeys(("server", "client", "launch"), 4),
+    **dict.fromkeys(("server", "client", "launch", "workers"), 4),
     "catalog": 5,
     "pool": 5,
     **dict.fromkeys(("testing", "integrations", "doctor", "scaffold"), 6),

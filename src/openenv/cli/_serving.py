@@ -100,27 +100,31 @@ def run(served: Served, *, host: str, port: int, uds: Path | None = None, fd: in
         uds=str(uds) if uds else None,
         fd=fd,
         drain_s=settings.drain_s,
-        # uvicorn's own "started", "shutting down" say less than the lines of this program.
-        log_level="warning" if settings.log_level == "info" else settings.log_level,
-        ready=lambda url: announce(served, url),
+        log_level=quieter(settings.log_level),
+        ready=lambda url: announce(served.name, url, settings),
     )
 
 
-def announce(served: Served, url: str) -> None:
+def quieter(level: str) -> str:
+    """Uvicorn's own level: its "started", "shutting down" say less than the lines of this program."""
+    return "warning" if level == "info" else level
+
+
+def announce(name: str, url: str, settings: ServerSettings) -> None:
     """Say where the server is and how to use it, on stdout."""
-    token = ', token="..."' if served.settings.token else ""
-    option = " --token ..." if served.settings.token else ""
+    token = ', token="..."' if settings.token else ""
+    option = " --token ..." if settings.token else ""
     lines = [
         ("Python", f'openenv.make("{url}"{token})'),
         ("terminal", f"openenv play {url}{option}"),
     ]
     if url.startswith("http"):
         lines.append(("browser", f"{url}/docs"))
-    say(f"{paint(served.name, 'bold')} at {paint(url, 'cyan')}")
+    say(f"{paint(name, 'bold')} at {paint(url, 'cyan')}")
     for label, text in lines:
         say(f"  {paint(f'{label:<9}', 'dim')}{text}")
-    if served.settings.production:
+    if settings.production:
         note(paint("production: tools over MCP only, no reset, step or state", "dim", stream=sys.stderr))
-    if served.settings.insecure and not served.settings.token:
+    if settings.insecure and not settings.token:
         note(paint("no token: everyone who reaches this address can run the environment", "yellow"))
     note(paint("Ctrl-C stops it.", "dim", stream=sys.stderr))

@@ -12,6 +12,7 @@ import typer
 from openenv.cli._errors import debugging
 from openenv.cli._output import note, paint
 from openenv.cli._targets import LocalTarget
+from openenv.errors import UsageError
 
 
 class Execution(StrEnum):
@@ -77,6 +78,18 @@ AllowedOrigin = Annotated[
     list[str] | None, _option("--allowed-origin", "Web page that may use the server; may be repeated.")
 ]
 Logs = Annotated[LogFormat | None, _option("--log-format", "Form of the lines on stderr.", default="text")]
+Workers = Annotated[
+    int, _option("--workers", "Processes that serve; SIGHUP replaces them one by one.", default=True, min=1)
+]
+RestartGrace = Annotated[
+    float,
+    _option(
+        "--restart-grace",
+        "Seconds that sessions have to end when their worker is replaced.",
+        default=True,
+        min=0,
+    ),
+]
 Reload = Annotated[bool, _option("--reload", "Start again when a source file changes.")]
 ListenFd = Annotated[
     int | None, typer.Option("--listen-fd", hidden=True, help="Socket that `--reload` listens on.")
@@ -102,12 +115,14 @@ def command(
     reload: Reload = False,
     insecure: Insecure = False,
     listen_fd: ListenFd = None,
+    workers: Workers = 1,
+    restart_grace: RestartGrace = 60.0,
 ) -> None:
     """Serve an environment over WebSocket and HTTP until Ctrl-C."""
+    if reload and workers > 1:
+        raise UsageError("--reload starts one process again: leave out --workers, or send it SIGHUP instead")
     if reload:
         _supervise(target, host, port, uds)
-    from openenv.cli._serving import application, run
-
     settings = {
         "host": None if uds else host,
         "token": token,
@@ -122,6 +137,13 @@ def command(
         "insecure": insecure or None,
         "debug": debugging() or None,
     }
+    if workers > 1:
+        from openenv.cli._crew import supervise
+
+        where = {"host": host, "port": port, "uds": str(uds) if uds else None}
+        raise typer.Exit(supervise(workers, target, settings, execution.value, restart_grace, **where))
+    from openenv.cli._serving import application, run
+
     run(application(target, settings, execution.value), host=host, port=port, uds=uds, fd=listen_fd)
 
 

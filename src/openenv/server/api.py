@@ -20,6 +20,7 @@ from openenv.environment import EnvironmentSpec
 from openenv.protocol.jsonvalue import to_jsonable
 from openenv.protocol.messages import HealthResponse, SchemaResponse
 from openenv.server import openapi
+from openenv.server.admin import PREFIX, AdminRoutes
 from openenv.server.asgi_ws import websocket_endpoint
 from openenv.server.http import HttpDoor
 from openenv.server.mcp_http import McpRoute
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 CONTROL = "Environment Control"
 INFO = "Environment Info"
+ADMINISTRATION = "Administration"
 
 
 class YieldingRoute(APIRoute):
@@ -218,6 +220,11 @@ def _register_own(app: FastAPI, runtime: ServerRuntime) -> None:
 
     _yielding(app, "/ready", ready, "GET", summary="Whether a session can be opened", tags=["Health"])
     _yielding(app, "/metrics", metrics, "GET", summary="Metrics for Prometheus", tags=["Health"])
+    admin = AdminRoutes(runtime)
+    one = f"{PREFIX}/{{session_id}}"
+    _yielding(app, PREFIX, admin.list_sessions, "GET", summary="List the sessions", tags=[ADMINISTRATION])
+    _yielding(app, one, admin.show, "GET", summary="Inspect a session", tags=[ADMINISTRATION])
+    _yielding(app, one, admin.kill, "DELETE", summary="End a session", tags=[ADMINISTRATION])
     for path, endpoint in (("/", root), ("/web", web), ("/docs", docs), ("/redoc", docs)):
         _yielding(app, path, endpoint, "GET", include_in_schema=False)
 

@@ -7,10 +7,11 @@ both, so a rule of the protocol is written once.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
-from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL
+from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL, RequestHead
 from openenv.server.security import BEARER_SUBPROTOCOL, Rejection
 from openenv.session.shards import Shard
 
@@ -71,6 +72,22 @@ class Door(Protocol):
 
     async def lost(self) -> None:
         """The connection is gone. Called once, whether or not `open` finished; bounded in time."""
+
+
+class Relay(Protocol):
+    """Takes over connections that belong to another process of the server."""
+
+    def __call__(
+        self, request: RequestHead, head: bytes, transport: asyncio.Transport, connections: set[Any]
+    ) -> asyncio.Protocol | None:
+        """The protocol that carries a connection to where its session lives; None if that is here.
+
+        Args:
+            request: the request's head.
+            head: its bytes.
+            transport: the connection.
+            connections: the server's open connections, which it shuts down when it stops.
+        """
 
 
 class DoorRuntime(Protocol):

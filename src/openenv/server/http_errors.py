@@ -20,6 +20,7 @@ _STATUS: tuple[tuple[type[OpenEnvError], int], ...] = (
     (errors.StepTimeoutError, 504),
     (errors.SessionCapacityError, 503),
     (errors.SessionNotFoundError, 404),
+    (errors.SessionLost, 410),
     (errors.SessionCreationError, 503),
     (errors.AuthenticationError, 401),
     (errors.ProtocolError, 400),

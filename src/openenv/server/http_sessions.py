@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from openenv.errors import OrderError, SessionNotFoundError
+from openenv.errors import OrderError, SessionLost, SessionNotFoundError
 from openenv.session.handle import HostedSession
 from openenv.session.phase import Phase
 
@@ -58,6 +58,11 @@ class Caller:
     naming: Naming = Naming.NEVER
     address: str | None = None
     connection: tuple[str, int] | None = None
+
+
+def cookie_name(server_id: str) -> str:
+    """Name of the cookie that holds the session id on a server."""
+    return f"openenv_{server_id}"
 
 
 def read_caller(
@@ -125,7 +130,9 @@ class HttpSessions:
     def __init__(self, runtime: ServerRuntime) -> None:
         self._runtime = runtime
         self._entries: dict[str, _Entry] = {}
-        self.cookie_name = f"openenv_{runtime.id}"
+        self.cookie_name = cookie_name(runtime.id)
+        self.on_remember: Callable[[str, str | None], None] | None = None
+        """Told of each session that a client has reset, and of its address."""
 
     def find(self, caller: Caller) -> HostedSession | None:
         """The session that a request means; None if its client has none and never had.
@@ -166,7 +173,7 @@ class HttpSessions:
     def _alive(self, entry: _Entry) -> HostedSession | None:
         try:
             return self._runtime.manager.get(entry.session_id)
-        except SessionNotFoundError:
+        except (SessionNotFoundError, SessionLost):
             return None
 
     async def find_or_open(self, caller: Caller) -> HostedSession:
@@ -179,7 +186,7 @@ class HttpSessions:
         if caller.session_id is not None:
             try:
                 return self.find(caller) or await self.open(caller)
-            except SessionNotFoundError:
+            except (SessionNotFoundError, SessionLost):
                 if caller.naming is Naming.EXPLICITLY:
                     raise
         elif (idle := self._to_reuse(caller)) is not None:
@@ -215,6 +222,12 @@ class HttpSessions:
         entry.naming = max(entry.naming, caller.naming)
         while len(self._entries) > _MEMORY + self._runtime.manager.max_sessions:
             self.forget(next(iter(self._entries)))
+        if self.on_remember is not None:
+            self.on_remember(hosted.id, caller.address)
+
+    def bury(self, session_id: str, address: str | None) -> None:
+        """Note that a client had a session that was lost with another process."""
+        self._entries.setdefault(session_id, _Entry(session_id, address, None))
 
     def forget(self, session_id: str) -> None:
         """Forget a session that its client closed."""

@@ -113,6 +113,22 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
+def unbound_server(
+    app: Any, settings: RunSettings, ready: Callable[[], None]
+) -> tuple[uvicorn.Server, Callable[[], asyncio.AbstractEventLoop] | None]:
+    """A server without a listening socket, for a process that is handed connections.
+
+    Args:
+        app: an ASGI application.
+        settings: as for `serve`; the address is not used.
+        ready: called when it serves.
+
+    Returns:
+        The server, and what makes its event loop.
+    """
+    return _Server(_config(app, settings), ready, signals=True), _loop_factory(settings.loop)
+
+
 class _Listener:
     """A bound socket and the server that will accept from it."""
 

@@ -25,11 +25,11 @@ from openenv.errors import (
     SessionCreationError,
     SessionLost,
 )
-from openenv.server.contract import Close, Send
+from openenv.server.contract import Close, Relay, Send
 from openenv.server.door import GOING_AWAY, SocketDoor
 from openenv.server.excerpts import shorten
 from openenv.server.home import HomeLoop
-from openenv.server.http_sessions import HttpSessions, address_of
+from openenv.server.http_sessions import HttpSessions, address_of, cookie_name
 from openenv.server.logs import log_event, logger, public_text
 from openenv.server.mcp import Dialect, dialect_of
 from openenv.server.mcp_door import McpDoor
@@ -41,6 +41,7 @@ from openenv.session.handle import HostedSession
 from openenv.session.limits import Limits
 from openenv.session.manager import SessionManager
 from openenv.session.phase import Phase
+from openenv.session.slots import SharedSlots
 
 DEFAULT_MAX_SESSIONS = 128
 """Session slots of an environment whose instances share nothing, where nobody says how many."""
@@ -70,6 +71,8 @@ class ServerRuntime:
         home: the loop on which sessions are managed.
         http: the sessions of plain HTTP clients.
         readiness: the probe behind ``/ready``.
+        shared: counts the session slots if this is one of several processes of a server.
+        relay: takes a WebSocket connection whose session lives in another process over to there.
     """
 
     websocket_paths = frozenset({"/ws", "/mcp"})
@@ -87,6 +90,8 @@ class ServerRuntime:
         self._doors: set[SocketDoor] = set()
         self._closing: set[str] = set()
         self.draining = False
+        self.shared: SharedSlots | None = None
+        self.relay: Relay | None = None
         self.configure(self.settings)
 
     def configure(self, settings: ServerSettings) -> None:
@@ -112,7 +117,20 @@ class ServerRuntime:
             lease_s=settings.lease_s,
             limits=Limits(step_timeout_s=settings.step_timeout_s),
             observer=self.metrics.observe,
+            shared=self.shared,
         )
+
+    def join(self, server_id: str, shared: SharedSlots) -> None:
+        """Become one of several processes of a server, before the first session is opened.
+
+        Args:
+            server_id: the server's id, which its cookie bears.
+            shared: counts the slots of all processes.
+        """
+        self.id = server_id
+        self.http.cookie_name = cookie_name(server_id)
+        self.shared = shared
+        self.manager = self._new_manager()
 
     # For transports ----------------------------------------------------------------------------------
 
@@ -197,7 +215,7 @@ class ServerRuntime:
     async def _open(self, owner: str, auto_reset: bool, client: str | None, wait: bool) -> HostedSession:
         if self.manager.active >= self.manager.max_sessions:
             await self.http.make_room(client)
-        hosted = await self.manager.open(owner=owner, auto_reset=auto_reset, wait=wait)
+        hosted = await self.manager.open(owner=owner, auto_reset=auto_reset, wait=wait, client=client)
         log_event(logger, logging.INFO, "session opened", session=hosted.id[:8], door=owner, client=client)
         return hosted
 
@@ -283,6 +301,24 @@ class ServerRuntime:
         self.http.forget(session_id)
         self.home.start(lambda: self.manager.close(session_id))
         return True
+
+    async def kill_session(self, session_id: str) -> None:
+        """Close a session, whoever holds it, and the connections that live by it.
+
+        Raises:
+            SessionNotFoundError: there is no such session.
+        """
+        hosted = self.manager.get(session_id)
+
+        async def killing() -> None:
+            for door, hold in list(self._holds.items()):
+                if hold.session is hosted:
+                    door.end(GOING_AWAY, "the session was ended by the server's operator")
+            await self.manager.close(session_id)
+
+        self.http.forget(session_id)
+        await self.home.run(killing)
+        log_event(logger, logging.WARNING, "session killed", session=session_id[:8])
 
     def _close_at_detach(self, session_id: str) -> bool:
         attached = self.manager.get(session_id).attached > 0

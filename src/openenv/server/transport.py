@@ -19,7 +19,7 @@ from uvicorn.config import Config
 from openenv.protocol import handshake
 from openenv.protocol.handshake import HandshakeError, RequestHead
 from openenv.server.connection import DoorConnection, ServerState, TransportSettings
-from openenv.server.contract import DoorRuntime
+from openenv.server.contract import DoorRuntime, Relay
 
 __all__ = ["TransportSettings", "websocket_protocol_class"]
 
@@ -64,12 +64,17 @@ class _Upgrade(asyncio.Protocol):
             self._transport.close()
             return
         if request.path in self.runtime.websocket_paths:
-            self._speak(request)
+            self._speak(request, data)
         else:
             self._delegate(data)
         self._loop.call_soon(self._step_aside)
 
-    def _speak(self, request: RequestHead) -> None:
+    def _speak(self, request: RequestHead, head: bytes) -> None:
+        relay: Relay | None = getattr(self.runtime, "relay", None)
+        if relay is not None:
+            self._successor = relay(request, head, self._transport, self._state.connections)
+            if self._successor is not None:
+                return
         connection = DoorConnection(self.runtime, self.settings, self._state, self._loop)
         self._successor = connection
         connection.connection_made(self._transport)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections import Counter, deque
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from openenv.session.quarantine import Quarantine
 from openenv.session.session import Observer, Session
 from openenv.session.shards import AVAILABLE as HAS_SHARDS
 from openenv.session.shards import CHECK_S, Shards
+from openenv.session.slots import SharedSlots
 from openenv.types import StepOutcome
 
 logger = logging.getLogger("openenv.session")
@@ -75,6 +77,8 @@ class SessionManager:
         limits: bounds of every session, on top of the author's.
         max_quarantined: stuck environments beyond which no new one is built.
         observer: called after each call of each session (name, outcome, seconds).
+        shared: counts the slots if other processes have sessions of this server too; the queue is its
+            business then.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class SessionManager:
         limits: Limits | None = None,
         max_quarantined: int = 64,
         observer: Observer | None = None,
+        shared: SharedSlots | None = None,
     ) -> None:
         if host not in HOST_KINDS:
             raise UsageError(f"host: expected one of {', '.join(HOST_KINDS)}, got {host!r}")
@@ -107,6 +112,7 @@ class SessionManager:
         self._sessions: dict[str, HostedSession] = {}
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._held = 0
+        self._slots = shared
         self._draining = False
         self._shared: SharedThread | None = None
         self._reaper: asyncio.Task[None] | None = None
@@ -153,7 +159,13 @@ class SessionManager:
         return self._draining
 
     async def open(
-        self, *, owner: str, wait: bool = True, auto_reset: bool = False, lease_s: float | None = None
+        self,
+        *,
+        owner: str,
+        wait: bool = True,
+        auto_reset: bool = False,
+        lease_s: float | None = None,
+        client: str | None = None,
     ) -> HostedSession:
         """Open a session and build its environment.
 
@@ -162,16 +174,23 @@ class SessionManager:
             wait: whether to queue for a slot.
             auto_reset: a first step without a reset resets first.
             lease_s: lease of this session, if not the manager's.
+            client: address of the caller.
 
         Raises:
             SessionCapacityError: no slot, or none in time.
             EnvironmentFactoryError: the environment's constructor raised.
         """
-        await self._take_slot(wait)
+        await self._take_slot(wait, client)
         hosted = None
         try:
             self.quarantine.check()
-            session = Session(self.spec, limits=self._limits, auto_reset=auto_reset, observer=self._observer)
+            session = Session(
+                self.spec,
+                id=uuid.uuid4().hex + self._slots.suffix if self._slots is not None else None,
+                limits=self._limits,
+                auto_reset=auto_reset,
+                observer=self._observer,
+            )
             session.interactive = False
             hosted = HostedSession(
                 session,
@@ -202,7 +221,8 @@ class SessionManager:
         try:
             return self._sessions[session_id]
         except KeyError:
-            raise SessionNotFoundError(session_id) from None
+            missing = SessionNotFoundError if self._slots is None else self._slots.missing
+            raise missing(session_id) from None
 
     def sessions(self) -> list[HostedSession]:
         """All open sessions."""
@@ -250,7 +270,7 @@ class SessionManager:
         """Counts so far."""
         return ManagerStatistics(
             active=self._held,
-            queued=len(self._waiters),
+            queued=len(self._waiters) + (self._slots.waiting if self._slots is not None else 0),
             max_sessions=self.max_sessions,
             opened=self._counts["opened"],
             closed=self._counts["closed"],
@@ -263,9 +283,12 @@ class SessionManager:
 
     # Slots -------------------------------------------------------------------------------------------
 
-    async def _take_slot(self, wait: bool) -> None:
+    async def _take_slot(self, wait: bool, client: str | None) -> None:
         if self._draining:
             raise self._refusal()
+        if self._slots is not None:
+            await self._take_shared(self._slots, wait, client)
+            return
         if self._held < self.max_sessions:
             self._held += 1
             return
@@ -285,7 +308,22 @@ class SessionManager:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
+    async def _take_shared(self, slots: SharedSlots, wait: bool, client: str | None) -> None:
+        try:
+            await slots.take(wait, client)
+        except SessionCapacityError:
+            self._counts["rejected"] += 1
+            raise
+        self._held += 1
+        if self._draining:
+            self._free_slot()
+            raise self._refusal()
+
     def _free_slot(self) -> None:
+        if self._slots is not None:
+            self._held -= 1
+            self._slots.give_back()
+            return
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
