@@ -120,7 +120,7 @@ def test_completion(tmp_path: Path) -> None:
     (tmp_path / "game.py").touch()
     (tmp_path / "maze").mkdir()
     (tmp_path / "notes.txt").touch()
-    assert set(completions("openenv se", tmp_path)) == {"serve"}
+    assert set(completions("openenv se", tmp_path)) == {"serve", "sessions"}
     offered = completions("openenv serve ", tmp_path)
     assert {"echo", "game.py", "maze/"} <= set(offered)
     assert "notes.txt" not in offered

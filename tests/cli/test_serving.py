@@ -81,7 +81,8 @@ def test_more_sessions_than_the_environment_allows(package: str) -> None:
 
 
 def test_the_announcement_never_shows_the_token(capsys: pytest.CaptureFixture[str]) -> None:
-    announce(application("echo", {"token": "s3cret-token", "mode": "production"}), "http://127.0.0.1:8000")
+    served = application("echo", {"token": "s3cret-token", "mode": "production"})
+    announce(served.name, "http://127.0.0.1:8000", served.settings)
     shown = "".join(capsys.readouterr())
     assert "s3cret-token" not in shown
     assert 'token="..."' in shown

@@ -23,6 +23,7 @@ class Commands(LazyGroup):
         "play": CommandEntry("openenv.cli.play", "Step through an environment by hand."),
         "run": CommandEntry("openenv.cli.run", "Run episodes of random valid actions and sum them up."),
         "check": CommandEntry("openenv.cli.check", "Check that an environment keeps the contract."),
+        "sessions": CommandEntry("openenv.cli.sessions", "List, inspect or end the sessions of a server."),
         "list": CommandEntry("openenv.cli.list", "List the environments that are shipped or installed."),
         "doctor": CommandEntry(
             "openenv.cli.doctor", "Say what is installed, what isolates, and what is missing."

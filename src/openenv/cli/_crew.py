@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import sys
 from collections.abc import Mapping
@@ -57,7 +56,6 @@ def supervise(
         restart_grace_s=grace_s,
         **where,
     )
-    logging.getLogger("openenv.workers").info("supervising %d workers", workers)
     return Supervisor(crew, lambda url, told: announce(told["name"], url, settings)).run()
 
 
