@@ -24,7 +24,8 @@ def section(name: str) -> str:
 def options(name: str) -> set[str]:
     group: Any = get_command(app)
     parameters = group.get_command(None, name).params
-    return {option for parameter in parameters for option in parameter.opts if option.startswith("-")}
+    shown = [parameter for parameter in parameters if not getattr(parameter, "hidden", False)]
+    return {option for parameter in shown for option in parameter.opts if option.startswith("-")}
 
 
 @pytest.mark.parametrize("name", list(Commands.table))
