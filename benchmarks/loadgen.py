@@ -83,12 +83,13 @@ class _Run:
 
     sessions: dict[int, Socket]
     poll: select.epoll
+    step: bytes
     sent_ns: dict[int, int] = field(default_factory=dict)
     latencies: list[int] = field(default_factory=list)
 
     def send(self, fd: int) -> None:
         session = self.sessions[fd]
-        frame = session.encode(STEP)
+        frame = session.encode(self.step)
         self.sent_ns[fd] = time.perf_counter_ns()
         # One outstanding step of 200 bytes per socket always fits the send buffer.
         session.sock.send(frame)
@@ -124,6 +125,7 @@ def measure(
     offer_deflate: bool,
     seconds: float = 0.8,
     warm_up_s: float = 0.3,
+    step: bytes = STEP,
 ) -> Load:
     """Drive `sessions` sessions against a server for one window.
 
@@ -134,18 +136,19 @@ def measure(
         offer_deflate: offer permessage-deflate, as published clients do.
         seconds: length of the measured window.
         warm_up_s: load before it.
+        step: the message that is sent again and again.
 
     Raises:
         LoadError: if a reply is not an observation or a connection breaks.
     """
     opened = [open_session(port, offer_deflate=offer_deflate) for _ in range(sessions)]
     poll = select.epoll()
-    run = _Run({session.fd: session for session in opened}, poll)
+    run = _Run({session.fd: session for session in opened}, poll, step)
     gc_was_on = gc.isenabled()
     gc.disable()
     try:
         for session in opened:
-            check_observation(session.call(STEP))
+            check_observation(session.call(step))
             session.sock.setblocking(False)
             poll.register(session.fd, select.EPOLLIN)
         for session in opened:

@@ -16,6 +16,7 @@ _SERVERS = {
 }
 
 
+_STEP_GOALS = {("serve", "64"): 4.0, ("serve", "512"): 15.0, ("stock", "64"): 4.0}
 _BLOCK = re.compile(r"(<!-- measured: (\w+) -->)\n.*?(<!-- /measured -->)", re.DOTALL)
 
 
@@ -51,6 +52,8 @@ class Row:
 def rows(results: dict[str, Any]) -> Iterator[Row]:
     """Every comparison that `results` allows."""
     yield from _step_rows(results.get("steps", {}))
+    yield from _door_rows(results.get("doors", {}))
+    yield from _client_rows(results.get("clients", {}))
     yield from _import_rows(results.get("imports", {}))
     theirs = results.get("coldstart", {}).get("published")
     for name, title in _SERVERS.items():
@@ -72,12 +75,37 @@ def _step_rows(steps: dict[str, Any]) -> Iterator[Row]:
         theirs = servers["published"]
         for name, title in _SERVERS.items():
             if name in servers:
-                goal = 4.0 if (name, sessions) == ("serve", "64") else None
+                goal = _STEP_GOALS.get((name, sessions))
                 what = f"server CPU per step, {sessions} session{'s' * (sessions != '1')}, {title}"
                 yield Row(what, theirs["cpu_us"], servers[name]["cpu_us"], "µs", goal)
         for key in ("p50_us", "p99_us"):
             what = f"step latency {key[:3]}, {sessions} session{'s' * (sessions != '1')}, `openenv serve`"
             yield Row(what, theirs[key], servers["serve"][key], "µs")
+
+
+_DOORS = {
+    "connect": ("server CPU per connect, reset, close", 10.0),
+    "http_step": ("server CPU per `POST /step`", 5.0),
+    "long_step": ("server CPU per step, 64 sessions, 4 KB observations", 8.0),
+}
+
+
+def _door_rows(doors: dict[str, Any]) -> Iterator[Row]:
+    for name, (what, goal) in _DOORS.items():
+        servers = doors.get(name, {})
+        for key, title in _SERVERS.items():
+            if key in servers:
+                theirs, mine = servers["published"]["cpu_us"], servers[key]["cpu_us"]
+                yield Row(f"{what}, {title}", theirs, mine, "µs", goal if key == "serve" else None)
+
+
+def _client_rows(clients: dict[str, Any]) -> Iterator[Row]:
+    if not clients:
+        return
+    theirs, mine, echo = clients["published"], clients["ours"], clients["echo"]
+    yield Row("client CPU per call, synchronous", theirs["cpu_us"], mine["cpu_us"], "µs", 12.0)
+    yield Row("round trip p50, one session, own client", theirs["p50_us"], mine["p50_us"], "µs", 8.0)
+    yield Row("that round trip beside a raw echo", echo["p50_us"], mine["p50_us"], "µs", 0.5)
 
 
 def _import_rows(imports: dict[str, Any]) -> Iterator[Row]:
