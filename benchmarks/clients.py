@@ -1,7 +1,7 @@
 """What a call costs the client: CPU time and latency of one synchronous client, each against its own server.
 
-The client is a process of its own, and so is the server. Beside them stands the floor: as many bytes to and fro
-over a socket that an asyncio protocol echoes.
+The client is a process of its own, and so is the server. Beside them stands the floor: as many bytes to and
+fro over a socket that an asyncio protocol echoes.
 """
 
 from __future__ import annotations
