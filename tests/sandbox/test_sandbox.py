@@ -189,6 +189,17 @@ def test_disk_is_one_quota(strong: Sandbox) -> None:
     assert strong.statistics().disk_bytes < 1 << 20
 
 
+def test_folders_nested_deeper_than_a_path_can_name_are_removed(sandbox: Sandbox) -> None:
+    code = "import os\nfor _ in range(3000):\n    os.mkdir('d'); os.chdir('d')\nopen('f', 'w').close()"
+    assert sandbox.exec(code, timeout_s=60).ok
+    sandbox.reset()
+    assert sandbox.list() == []
+    assert sandbox.exec(code, timeout_s=60).ok
+    folder = Path(sandbox.work)
+    sandbox.kill()
+    assert sandbox.report.backend == "namespaces" or not folder.exists()
+
+
 def test_loopback_connects_its_own_processes_and_nobody_else() -> None:
     code = """
 import socket

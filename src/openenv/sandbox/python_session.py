@@ -22,6 +22,7 @@ from openenv.errors import BranchRefusedError, SandboxGoneError
 
 from .guest import wire
 from .outputs import Output, interleaved
+from .reader import Reader
 from .results import CellError, ExecResult, Image, Status, Trusted
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class PythonSession:
         self._lose()
         self._output.close()
         self._channel, self._output, self._pid, self._watch = channel, output, pid, watch
+        self._reader = Reader(channel, _MAX_REPLY, _MAX_IMAGES)
         host_pid = _host_pid(watch)
         self._clock = (~host_pid << 3) | 2 if host_pid else 0
         with contextlib.suppress(OSError):
@@ -144,14 +146,15 @@ class PythonSession:
         word = secrets.token_hex(8)
         reply: wire.Frame | None = None
         status: Status | None = None
-        if _readable(channel):
+        if not self._reader.silent():
             status = Status.TAMPERED if self._running() else Status.KILLED
         else:
-            with contextlib.suppress(OSError):
+            channel.settimeout(max(0.001, timeout_s))
+            with contextlib.suppress(OSError):  # a session that does not listen answers too late
                 wire.send(channel, {"op": "exec", "nonce": word, "code": len(source)}, source + fed)
             reply, status = self._await(channel, word, started + timeout_s)
         self._output.drain_both()
-        if reply is not None and _readable(channel):
+        if reply is not None and not self._reader.silent():
             status = Status.TAMPERED
         return self._conclude(reply, status, started, cpu, late)
 
@@ -181,9 +184,11 @@ class PythonSession:
             if self._output.flooded:
                 return None, Status.OUTPUT
             if channel.fileno() in ready:
-                reply = self._reply(channel, word)
+                reply = self._reply(word)
                 if isinstance(reply, Status):
                     return None, reply
+                if reply is None:
+                    continue
                 gave_way = interrupted and "error" in reply.message
                 return reply, Status.TIMEOUT if gave_way else None
             if self.sandbox.control.fileno() in ready:
@@ -191,18 +196,15 @@ class PythonSession:
                 if self.sandbox.control.gone:
                     return None, Status.KILLED
 
-    def _reply(self, channel: socket.socket, word: str) -> wire.Frame | Status:
-        """The answer, or what it means that there is none."""
+    def _reply(self, word: str) -> wire.Frame | Status | None:
+        """The answer, what it means that there can be none, or None while it is not whole."""
         try:
-            frame = wire.receive(channel, max_text=_MAX_REPLY, max_payload=_MAX_IMAGES)
+            frame = self._reader.read()
         except wire.WireError:
             return Status.TAMPERED
-        except OSError:
+        except EOFError:
             return Status.KILLED
-        if frame is None:
-            return Status.KILLED
-        frame.close()
-        if frame.message.get("nonce") != word:
+        if frame is not None and frame.message.get("nonce") != word:
             return Status.TAMPERED
         return frame
 
@@ -278,11 +280,12 @@ class PythonSession:
         with theirs:
             with contextlib.suppress(OSError):
                 passed = [theirs.fileno(), output.theirs_out, output.theirs_err]
+                channel.settimeout(10.0)
                 wire.send(channel, request, b"", passed)
             output.give_away()
         ours.settimeout(10.0)
         try:
-            answer = self._answer(channel, word)
+            answer = self._answer(word)
             if "refused" in answer.message:
                 raise BranchRefusedError(str(answer.message["refused"])[:500])
             pid = _attested(ours)
@@ -307,17 +310,15 @@ class PythonSession:
         self.sandbox.branches.append(branch)
         return branch
 
-    def _answer(self, channel: socket.socket, word: str) -> wire.Frame:
-        channel.settimeout(10.0)
+    def _answer(self, word: str) -> wire.Frame:
         try:
-            frame = wire.receive(channel, max_text=_MAX_REPLY, max_payload=0)
-        finally:
-            channel.settimeout(None)
+            frame = self._reader.wait(10.0)
+        except (EOFError, wire.WireError):
+            frame = None
         if frame is None or frame.message.get("nonce") != word:
             self._end(Status.TAMPERED)
             self._lose()
             raise SandboxGoneError("the session answered with something that was not asked for")
-        frame.close()
         return frame
 
     # ------------------------------------------------------------------ measuring
@@ -363,12 +364,6 @@ _DEATHS = {
     Status.KILLED: "the session's process ended",
     Status.TAMPERED: "something that was not asked for came on the session's channel; the session was killed",
 }
-
-
-def _readable(channel: socket.socket) -> bool:
-    poll = select.poll()
-    poll.register(channel, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def _attested(channel: socket.socket) -> int:

@@ -7,7 +7,6 @@ import contextlib
 import os
 import secrets
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +21,7 @@ from typing import Any
 from openenv.errors import SandboxError, SandboxOptionError
 
 from .cgroups import Group, Groups
-from .guest import wire
+from .guest import files, wire
 from .guest.parent import Settings
 from .limits import Packages
 
@@ -234,7 +233,7 @@ class WarmParent:
         if made.group and self.groups:
             self.groups.give_back(made.group)
         if self._folder:
-            shutil.rmtree(made.folder, ignore_errors=True)
+            files.remove(made.folder)
 
     def _new_folder(self) -> str:
         if self._folder is None:
@@ -270,7 +269,7 @@ class WarmParent:
         if self.groups:
             self.groups.close()
         if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            files.remove(self._folder)
 
 
 def interpreter(mode: str) -> str:

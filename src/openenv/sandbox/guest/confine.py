@@ -69,7 +69,8 @@ PROGRAMS = Programs()
 def policy_for(order: Order, *, private_tree: bool) -> seccomp.Policy:
     """The filter that an order needs."""
     if not private_tree:
-        return seccomp.Policy(families=(), shared_memory=order.counted, watching=False)
+        # Without an ipc namespace System V memory would outlive the sandbox, whoever counts it.
+        return seccomp.Policy(families=(), shared_memory=False, watching=False)
     internet = (seccomp.AF_INET, seccomp.AF_INET6) if order.network != "none" else ()
     return seccomp.Policy(families=(seccomp.AF_UNIX, *internet), shared_memory=order.counted)
 

@@ -101,23 +101,51 @@ def collect(path: str, max_bytes: int) -> tuple[list[list[Any]], bytes]:
 
 
 def empty(folder: str) -> None:
-    """Remove everything in a folder, however deep; nothing runs that could interfere.
+    """Remove everything in a folder that untrusted code, now dead, has filled.
+
+    Folders may be nested deeper than a path can name or a recursion can follow: each is moved to the top
+    before it is emptied.
 
     Raises:
         OSError: the kernel refused.
     """
-    pending = [os.path.join(folder, name) for name in os.listdir(folder)]
-    folders = []
-    while pending:
-        path = pending.pop()
-        if stat.S_ISDIR(os.lstat(path).st_mode):
-            os.chmod(path, 0o700)
-            folders.append(path)
-            pending += [os.path.join(path, name) for name in os.listdir(path)]
-        else:
-            os.unlink(path)
-    for path in reversed(folders):
-        os.rmdir(path)
+    top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        prefix = os.urandom(8).hex()
+        waiting: list[str] = []
+        _flatten(top, top, prefix, waiting)
+        while waiting:
+            name = waiting.pop()
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+            try:
+                _flatten(inner, top, prefix, waiting)
+            finally:
+                os.close(inner)
+            os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+
+
+def _flatten(folder: int, top: int, prefix: str, waiting: list[str]) -> None:
+    """Unlink the files of a folder and move its folders to the top."""
+    for name in os.listdir(folder):
+        if not stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode):
+            os.unlink(name, dir_fd=folder)
+            continue
+        if os.geteuid() != 0:  # root needs no permission, and never touches one for a name it did not make
+            os.chmod(name, 0o700, dir_fd=folder)
+        moved = f"{prefix}.{len(waiting)}.{os.urandom(4).hex()}"
+        os.rename(name, moved, src_dir_fd=folder, dst_dir_fd=top)
+        waiting.append(moved)
+
+
+def remove(folder: str) -> None:
+    """Remove a folder and everything in it; what cannot be removed stays."""
+    try:
+        empty(folder)
+        os.rmdir(folder)
+    except OSError:
+        return
 
 
 def _upto(descriptor: int, wanted: int) -> bytes:

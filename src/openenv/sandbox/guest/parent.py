@@ -19,7 +19,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import confine, kernel, landlock, root, wire
+from . import confine, files, kernel, landlock, root, wire
 from .init import NOTHING, Init, Shown
 from .tree import Tree
 
@@ -104,13 +104,12 @@ def _guard(server: int, stage: int, tree: Tree, wanted: Settings) -> None:
 
 
 def _remove(folder: str) -> None:
-    import shutil
     import time
 
     if not os.path.isdir(folder):
         return
     if not os.path.exists(os.path.join(folder, "cgroup.procs")):
-        shutil.rmtree(folder, ignore_errors=True)
+        files.remove(folder)
         return
     for _ in range(100):
         for name in (*os.listdir(folder), ""):

@@ -90,13 +90,18 @@ def receive(
         payload = _exactly(channel, payload_length, descriptors)
         if text is None or payload is None:
             raise WireError("a frame that ends in the middle")
-        return Frame(_object(text), payload, descriptors)
+        return Frame(parse(text), payload, descriptors)
     except BaseException:
         _close(descriptors)
         raise
 
 
-def _object(text: bytes) -> dict[str, Any]:
+def parse(text: bytes) -> dict[str, Any]:
+    """The JSON object of a frame.
+
+    Raises:
+        WireError: it is something else.
+    """
     try:
         message = json.loads(text)
     except (ValueError, RecursionError) as error:
