@@ -51,7 +51,7 @@ def _groups() -> Iterator[list[Path]]:
 
 
 def interpreter_for_anyone() -> tuple[str, dict[str, str]]:
-    """An interpreter that an ordinary user can start, and the variables that it needs to find this project."""
+    """An interpreter that an ordinary user can start, and the variables that it needs to find us."""
     from openenv.sandbox import warm
 
     path = warm.interpreter("confined")

@@ -13,7 +13,7 @@ EPERM, ENOSYS = seccomp.ERRNO | errno.EPERM, seccomp.ERRNO | errno.ENOSYS
 POLICIES = [
     seccomp.Policy(),
     seccomp.Policy(families=(1, 2, 10), shared_memory=True),
-    seccomp.Policy(families=(), watching=False),
+    seccomp.Policy(families=(), private_tree=False),
 ]
 
 
@@ -128,6 +128,9 @@ def test_policies_differ_where_they_should() -> None:
     assert answer(shared_tree, "socket", 1) == seccomp.ERRNO | errno.EAFNOSUPPORT
     assert answer(shared_tree, "inotify_add_watch") == EPERM
     assert answer(plain, "inotify_add_watch") == ALLOW
+    for name in ("chmod", "fchmodat", "fchmodat2", "chown", "utimensat", "setxattr"):
+        assert (answer(plain, name), answer(shared_tree, name)) == (ALLOW, EPERM)
+    assert answer(shared_tree, "fchmod") == ALLOW
 
 
 def test_a_program_that_does_not_end_is_noticed() -> None:

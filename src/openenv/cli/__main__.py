@@ -25,6 +25,9 @@ class Commands(LazyGroup):
         "check": CommandEntry("openenv.cli.check", "Check that an environment keeps the contract."),
         "sessions": CommandEntry("openenv.cli.sessions", "List, inspect or end the sessions of a server."),
         "list": CommandEntry("openenv.cli.list", "List the environments that are shipped or installed."),
+        "sandbox": CommandEntry(
+            "openenv.cli.sandbox", "Say what isolates untrusted code here, by trying it."
+        ),
         "doctor": CommandEntry(
             "openenv.cli.doctor", "Say what is installed, what isolates, and what is missing."
         ),

@@ -88,6 +88,18 @@ def names() -> tuple[str, ...]:
     return tuple(_MODES)
 
 
+def order(backend: str = "auto") -> tuple[str, ...]:
+    """The backends that a request tries, in turn.
+
+    Raises:
+        SandboxOptionError: there is no backend of that name.
+    """
+    if backend not in ("auto", *_MODES):
+        known = ", ".join(("auto", *_MODES))
+        raise SandboxOptionError(f"backend: expected one of {known}, got {backend!r}", option="backend")
+    return ("namespaces", "confined") if backend == "auto" else (backend,)
+
+
 def choose(backend: str, packages: Packages, min_tier: Tier | str, degrade_to: Tier | str | None) -> Chosen:
     """The backend for a request; see `Sandbox.create`.
 
@@ -97,14 +109,12 @@ def choose(backend: str, packages: Packages, min_tier: Tier | str, degrade_to: T
     """
     wanted = Tier.parse(min_tier)
     least = wanted if degrade_to is None else Tier.parse(degrade_to)
-    if backend not in ("auto", *_MODES):
-        known = ", ".join(("auto", *_MODES))
-        raise SandboxOptionError(f"backend: expected one of {known}, got {backend!r}", option="backend")
+    turns = order(backend)
     if backend == "subprocess":
         return _REGISTRY.get(backend, packages)
     reasons = []
     best = Tier.NONE
-    for name in ("namespaces", "confined") if backend == "auto" else (backend,):
+    for name in turns:
         try:
             chosen = _REGISTRY.get(name, packages)
         except SandboxOptionError:

@@ -18,7 +18,7 @@ class Limits:
         wall_s: seconds one `exec` or `run` may take; the supervisor's clock enforces it.
         cpu_s: CPU seconds of any one process over its life (`RLIMIT_CPU`).
         memory_bytes: memory of all processes together: a control group where one is writable, else a watcher
-            in the sandbox's init (every 50 ms while busy); also the private memory of one process
+            in the sandbox's init (every 5 to 20 ms while busy); also the private memory of one process
             (`RLIMIT_DATA`), which fails there with `MemoryError` first.
         processes: processes and threads together (`RLIMIT_NPROC` in the sandbox's user namespace).
         open_files: descriptors per process (`RLIMIT_NOFILE`).

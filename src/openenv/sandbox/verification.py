@@ -60,6 +60,7 @@ def examine(parent: WarmParent, backend: str, *, without: Sequence[str] = ()) ->
             "server": os.getpid(),
             "socket": f"openenv-{secret}",
             "limits": _limits(),
+            "counted": parent.groups is not None,
         }
         started = time.monotonic()
         sandbox = Sandbox(parent, None, _LIMITS, without=without)
@@ -68,7 +69,6 @@ def examine(parent: WarmParent, backend: str, *, without: Sequence[str] = ()) ->
             result = sandbox.exec(
                 f"{_ATTEMPTS}\nimport json\nprint(json.dumps(told({asked!r})))\nTrue", timeout_s=60
             )
-            counted = sandbox._made.group is not None
         finally:
             sandbox.kill()
     if result.value is None:
@@ -78,7 +78,7 @@ def examine(parent: WarmParent, backend: str, *, without: Sequence[str] = ()) ->
         seen,
         parent.spaces,
         private=parent.mode == "namespaces",
-        counted=counted,
+        counted=parent.groups is not None,
         watched="memory watch" not in without,
     )
     return Report(backend, _tier(layers), layers, taken * 1000)
@@ -197,7 +197,7 @@ def _judge(
             f"variables {seen['variables']}, descriptors {seen['descriptors']}",
             "",
         ),
-        _memory_layer(counted, watched),
+        _memory_layer(counted and seen["memory"] == "killed", watched and not counted),
     ]
     return tuple(layers)
 
@@ -210,13 +210,18 @@ def _layer(name: str, held: bool, meaning: str, evidence: str, fix: str) -> Laye
 def _memory_layer(counted: bool, watched: bool) -> Layer:
     meaning = "memory of all processes together"
     if counted:
-        return Layer("memory", Standing.VERIFIED, meaning, "a control group counts it")
+        return Layer(
+            "memory",
+            Standing.VERIFIED,
+            meaning,
+            "a control group ended a child when three together passed the limit",
+        )
     if watched:
         return Layer(
             "memory",
             Standing.WEAK,
             meaning,
-            "the init sums it every 50 ms while busy; it may overshoot, and socket buffers are not counted",
+            "the init sums it every 5 to 20 ms while busy; it may overshoot, and socket buffers are not counted",
             "run as root, or delegate a control group with memory and pids to this user",
         )
     return Layer(

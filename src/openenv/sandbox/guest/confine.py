@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,7 +71,7 @@ def policy_for(order: Order, *, private_tree: bool) -> seccomp.Policy:
     """The filter that an order needs."""
     if not private_tree:
         # Without an ipc namespace System V memory would outlive the sandbox, whoever counts it.
-        return seccomp.Policy(families=(), shared_memory=False, watching=False)
+        return seccomp.Policy(families=(), shared_memory=False, private_tree=False)
     internet = (seccomp.AF_INET, seccomp.AF_INET6) if order.network != "none" else ()
     return seccomp.Policy(families=(seccomp.AF_UNIX, *internet), shared_memory=order.counted)
 
@@ -167,10 +168,12 @@ def filter_calls(order: Order, *, private_tree: bool) -> None:
 
 def clean_environment(order: Order) -> None:
     """Nothing of the server's environment, only what the order names."""
+    own = os.path.dirname(sys.executable)
+    path = PATH if own in PATH.split(":") else f"{own}:{PATH}"
     os.environ.clear()
     temporary = root.TEMPORARY if order.folder == root.WORK else order.folder
     os.environ.update(
-        {"PATH": PATH, "HOME": order.folder, "LANG": "C.UTF-8", "TMPDIR": temporary, **order.environment}
+        {"PATH": path, "HOME": order.folder, "LANG": "C.UTF-8", "TMPDIR": temporary, **order.environment}
     )
 
 

@@ -17,7 +17,8 @@ from typing import Any
 from . import confine, files, kernel, root, session, wire
 from .tree import Tree, parents
 
-_BUSY_MS, _IDLE_MS = 50, 500
+_NEAR_MS, _BUSY_MS, _IDLE_MS = 5, 20, 500
+"""How often memory is looked at: near the limit, while there is something to watch, and otherwise."""
 _NOT_STARTED = 127
 
 
@@ -72,8 +73,8 @@ class Init:
         waiting, watched = _IDLE_MS, time.monotonic()
         while True:
             ready = {descriptor for descriptor, _ in poll.poll(waiting if self._watching else None)}
-            if self._watching and time.monotonic() - watched >= _BUSY_MS / 1000:
-                waiting, watched = (_BUSY_MS if self._watch() else _IDLE_MS), time.monotonic()
+            if self._watching and time.monotonic() - watched >= min(waiting, _BUSY_MS) / 1000:
+                waiting, watched = self._watch(), time.monotonic()
             if self._control.fileno() in ready:
                 frame = wire.receive(self._control)
                 if frame is None or frame.message["op"] == "end":
@@ -202,8 +203,8 @@ class Init:
         entries, content = files.collect(message["path"], message["max"])
         return {"entries": entries}, content, []
 
-    def _watch(self) -> bool:
-        """Check the tree's memory; True while there is something to watch closely."""
+    def _watch(self) -> int:
+        """Check the tree's memory; milliseconds until it should be done again."""
         memory, processes = self._tree.memory(self._session, self._order.memory)
         crowded = not self._private and processes > self._order.processes
         if memory > self._order.memory or crowded:
@@ -214,7 +215,9 @@ class Init:
                     continue
             reason = "processes" if crowded else "memory"
             wire.send(self._control, {"event": "limit", "limit": reason, "memory": memory})
-        return processes > 1 or memory > self._order.memory // 4
+        if memory > self._order.memory // 2:
+            return _NEAR_MS
+        return _BUSY_MS if processes > 1 or memory > self._order.memory // 4 else _IDLE_MS
 
     def _reap(self) -> None:
         while True:

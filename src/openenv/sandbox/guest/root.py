@@ -68,7 +68,8 @@ def system_folders() -> list[str]:
 
 def shared_paths() -> list[str]:
     """What a program needs besides the folders, where the machine's own tree is used."""
-    return [*_LINKED, *_SETTINGS, "/etc/passwd", "/etc/group", "/etc/nsswitch.conf"]
+    own = [path for path in _LINKED if not os.path.islink(path)]  # a link would show what is covered
+    return [*own, *_SETTINGS, "/etc/passwd", "/etc/group", "/etc/nsswitch.conf"]
 
 
 def uncovered(bound: Iterable[str], hidden: Iterable[str]) -> list[str]:

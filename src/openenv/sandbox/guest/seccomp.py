@@ -53,6 +53,12 @@ fchmodat2 futex_wake futex_wait futex_requeue mseal
 WATCHING = "inotify_init inotify_init1 inotify_add_watch inotify_rm_watch".split()
 """Allowed where the file tree is private: watches work on paths that Landlock denies."""
 
+METADATA = """
+chmod fchmodat fchmodat2 chown lchown fchownat utime utimes futimesat utimensat setxattr lsetxattr removexattr
+lremovexattr
+""".split()
+"""Changes to a file by its path, which Landlock does not see; allowed where the file tree is private."""
+
 SHARED_MEMORY = """
 memfd_create shmget shmat shmctl shmdt semget semop semctl semtimedop msgget msgsnd msgrcv msgctl mq_open
 mq_unlink mq_timedsend mq_timedreceive mq_getsetattr mq_notify
@@ -203,19 +209,20 @@ class Policy:
     Attributes:
         families: socket families that may be opened; socket pairs are always allowed.
         shared_memory: allow memory that belongs to no process (a control group must count it).
-        watching: allow inotify (the file tree must be private).
+        private_tree: allow inotify and changes of modes, owners and times by path.
     """
 
     families: tuple[int, ...] = (AF_UNIX,)
     shared_memory: bool = False
-    watching: bool = True
+    private_tree: bool = True
 
 
 def allowed_calls(policy: Policy) -> list[str]:
     """Names allowed whatever their arguments, without the ones judged by arguments."""
+    shared = () if policy.private_tree else METADATA
     return [
-        *PLAIN,
-        *(WATCHING if policy.watching else ()),
+        *(name for name in PLAIN if name not in shared),
+        *(WATCHING if policy.private_tree else ()),
         *(SHARED_MEMORY if policy.shared_memory else ()),
     ]
 
