@@ -221,7 +221,7 @@ def _memory_layer(counted: bool, watched: bool) -> Layer:
             "memory",
             Standing.WEAK,
             meaning,
-            "the init sums it every 5 to 20 ms while busy; it may overshoot, and socket buffers are not counted",
+            "the init sums it every 5 to 20 ms while busy: it may overshoot; socket buffers are free",
             "run as root, or delegate a control group with memory and pids to this user",
         )
     return Layer(
