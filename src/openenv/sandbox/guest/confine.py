@@ -83,8 +83,8 @@ def enter_namespaces(order: Order) -> list[int]:
         Descriptors to hand to the supervisor: the proxy's listening socket, if the order asks for one.
     """
     own = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    wanted = {"mount": kernel.NEWNS, "ipc": kernel.NEWIPC, "uts": kernel.NEWUTS, "network": kernel.NEWNET}
-    kernel.unshare(sum(flag for name, flag in wanted.items() if name not in order.without))
+    wanted = {"ipc": kernel.NEWIPC, "uts": kernel.NEWUTS, "network": kernel.NEWNET}
+    kernel.unshare(kernel.NEWNS + sum(flag for name, flag in wanted.items() if name not in order.without))
     _private_proc()
     root.mount_scratch(order.disk, order.inodes)
     listening: list[int] = []
