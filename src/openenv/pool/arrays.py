@@ -26,7 +26,11 @@ JSON_TEXT = 3
 MIN_SHARED_BYTES = 4096
 """Smaller arrays travel in the frame: copying them costs less than finding them."""
 _ALIGN = 64
+_MOST_KINDS = 4096
+"""Shapes that a worker introduces; environments that never show the same one twice must not pile them up."""
 _PLACE = struct.Struct("<IQ")
+_pack, _unpack = _PLACE.pack, _PLACE.unpack
+_Ext = msgspec.msgpack.Ext
 _SEALS = 0x0002 | 0x0004 | 0x0001  # F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL
 _F_ADD_SEALS = 1033
 
@@ -55,18 +59,19 @@ class Writer:
     """A worker's end: puts arrays into blocks.
 
     Attributes:
-        wanted: bytes for which there was no block, since `begin`.
+        wanted: bytes of all arrays since `begin`, if one of them found no room; else 0.
         news: kinds of array met for the first time since `begin`: dtype and shape.
     """
 
     def __init__(self) -> None:
         self._blocks: dict[int, mmap.mmap] = {}
-        self._free: deque[int] = deque()
-        self._kinds: dict[Kind, int] = {}
+        self._free: list[int] = []
+        self._kinds: dict[tuple[Any, tuple[int, ...]], tuple[int | None, int]] = {}
+        self._count = 0
         self._block: int | None = None
-        self._view: memoryview | None = None
-        self._used = 0
-        self.wanted = 0
+        self._view = _NOTHING
+        self._room = self._used = self._total = 0
+        self._full = False
         self.news: list[Kind] = []
 
     def add(self, number: int, descriptor: int) -> None:
@@ -79,56 +84,83 @@ class Writer:
 
     def free(self, number: int) -> None:
         """The pool is done with a block."""
-        if number in self._blocks:
+        if number in self._blocks and number not in self._free:
             self._free.append(number)
 
     def drop(self, number: int) -> None:
-        """Forget a free block."""
-        if number in self._free:
-            self._free.remove(number)
-            self._blocks.pop(number).close()
+        """Forget a block that the pool is done with."""
+        self._blocks.pop(number).close()
 
     def begin(self) -> None:
-        """A new frame begins."""
-        self._block, self._used, self.wanted = None, 0, 0
+        """A new frame begins; it gets the largest free block."""
+        self._block, self._room, self._used, self._total = None, 0, 0, 0
+        self._full = False
         self.news = []
         if self._free:
-            self._block = self._free[0]
+            self._block = max(self._free, key=lambda number: len(self._blocks[number]))
             self._view = memoryview(self._blocks[self._block])
+            self._room = len(self._view)
+
+    @property
+    def wanted(self) -> int:
+        """Bytes of all arrays of the frame, if one of them found no room."""
+        return self._total if self._full else 0
 
     def end(self) -> int | None:
         """The frame is complete; the block it uses, if it uses one."""
         block, self._block = self._block, None
-        if self._view is not None:
-            self._view.release()
-            self._view = None
-        if not self._used:
+        self._view.release()
+        self._view = _NOTHING
+        if block is None or not self._used:
             return None
-        self._free.popleft()
+        self._free.remove(block)
         return block
 
     def put(self, value: Any) -> msgspec.msgpack.Ext | list[Any]:
         """An array as it goes into the frame."""
-        size = value.nbytes
-        if size < MIN_SHARED_BYTES or value.dtype.hasobject or value.dtype.names is not None:
-            return array_in_frame(value)
-        start = -(-self._used // _ALIGN) * _ALIGN
-        view = self._view
-        if view is None or start + size > len(view):
-            self.wanted += size + _ALIGN
-            return array_in_frame(value)
-        if not value.flags.c_contiguous:
-            import numpy
-
-            value = numpy.ascontiguousarray(value)
-        view[start : start + size] = value.reshape(-1).view("u1").data
-        self._used = start + size
-        kind = (value.dtype.str, value.shape)
-        number = self._kinds.get(kind)
+        kind = (value.dtype, value.shape)
+        known = self._kinds.get(kind)
+        if known is None:
+            known = self._introduce(value, kind)
+        number, size = known
         if number is None:
-            number = self._kinds[kind] = len(self._kinds)
-            self.news.append(kind)
-        return msgspec.msgpack.Ext(SHARED, _PLACE.pack(number, start))
+            return array_in_frame(value)
+        self._total += size
+        start, end = self._used, self._used + value.nbytes
+        if end > self._room:
+            self._full = True
+            return array_in_frame(value)
+        try:
+            self._view[start:end] = memoryview(value).cast("B")
+        except (ValueError, TypeError):  # not row by row, or a kind that a memoryview has no letter for
+            self._view[start:end] = _bytes_of(value)
+        self._used = start + size
+        return _Ext(SHARED, _pack(number, start))
+
+    def _introduce(self, value: Any, kind: tuple[Any, tuple[int, ...]]) -> tuple[int | None, int]:
+        """Give a kind of array a number and the room that it takes; none, if it is not for blocks."""
+        dtype, shape = kind
+        if len(self._kinds) > _MOST_KINDS:
+            return None, 0
+        if value.nbytes < MIN_SHARED_BYTES or dtype.hasobject or dtype.names is not None:
+            known: tuple[int | None, int] = (None, 0)
+        else:
+            known = (self._count, -(-value.nbytes // _ALIGN) * _ALIGN)
+            self._count += 1
+            self.news.append((dtype.str, shape))
+        self._kinds[kind] = known
+        return known
+
+
+def _bytes_of(value: Any) -> memoryview:
+    """An array's bytes, row by row."""
+    import numpy
+
+    flat: memoryview = numpy.ascontiguousarray(value).reshape(-1).view("u1").data
+    return flat
+
+
+_NOTHING = memoryview(b"")
 
 
 class _Lease:
@@ -168,19 +200,19 @@ class Reader:
         self._out: set[int] = set()
         self._returned: deque[int] = deque()
         self._count = 0
-        self._kinds: list[tuple[Any, tuple[int, ...], int]] = []
+        self._kinds: list[tuple[Any, tuple[int, ...]]] = []
+        self._largest = 0
+        self._array: Any = None
         self._whole: Any = None
 
     def learn(self, kinds: list[Any]) -> None:
         """Note kinds of array that the worker has met."""
+        if not kinds:
+            return
         import numpy
 
-        for dtype, shape in kinds:
-            kind = numpy.dtype(dtype)
-            size = kind.itemsize
-            for length in shape:
-                size *= length
-            self._kinds.append((kind, tuple(shape), size))
+        self._array = numpy.ndarray
+        self._kinds += [(numpy.dtype(dtype), tuple(shape)) for dtype, shape in kinds]
 
     def enter(self, number: int | None) -> None:
         """The frame to be read uses a block.
@@ -210,19 +242,30 @@ class Reader:
             IndexError: no such kind of array.
             ValueError: it lies outside the block.
         """
-        number, start = _PLACE.unpack(data)
-        dtype, shape, size = self._kinds[number]
-        return self._whole[start : start + size].view(dtype).reshape(shape)
+        number, start = _unpack(data)
+        dtype, shape = self._kinds[number]
+        return self._array(shape, dtype, self._whole, start)
 
-    def returned(self) -> list[int]:
-        """Blocks that have become free since the last call."""
-        numbers = []
+    def returned(self) -> tuple[list[int], list[int]]:
+        """Blocks whose last view has gone since the last call.
+
+        Returns:
+            Those to be used again, and those that have become too small and are forgotten.
+        """
+        free: list[int] = []
+        drop: list[int] = []
         while self._returned:
             number = self._returned.popleft()
             if number in self._out:
                 self._out.discard(number)
-                numbers.append(number)
-        return numbers
+                size = len(self._blocks[number][0])
+                if size * 2 <= self._largest:
+                    del self._blocks[number]
+                    self.bytes -= size
+                    drop.append(number)
+                else:
+                    free.append(number)
+        return free, drop
 
     def make(self, wanted: int) -> tuple[int, int] | None:
         """Make a block for at least `wanted` bytes.
@@ -230,7 +273,7 @@ class Reader:
         Returns:
             Its number and a descriptor for the worker, which the caller closes; None at the limit.
         """
-        size = max(1 << 16, 1 << (wanted - 1).bit_length())
+        size = max(1 << 16, 1 << (wanted - 1).bit_length(), self._largest)
         if self.bytes + size > self._limit:
             size = -(-wanted // mmap.PAGESIZE) * mmap.PAGESIZE
             if self.bytes + size > self._limit:
@@ -244,6 +287,7 @@ class Reader:
         self._count += 1
         self._blocks[number] = (block, _address(block))
         self.bytes += size
+        self._largest = max(self._largest, size)
         return number, descriptor
 
     def close(self) -> None:

@@ -151,7 +151,7 @@ class AsyncPool(PoolFace):
             for index in chosen:
                 while index not in kept:
                     await self._wait(None)
-            return [slots.take(index) for index in chosen]
+            return slots.take_all(chosen)
         except BaseException:
             slots.unclaim(begun)
             self._wake()

@@ -76,16 +76,8 @@ class Call:
     timeout_s: float | None = None
 
 
-class Arrival(NamedTuple):
-    """What a backend reports.
-
-    Attributes:
-        slot: index of the slot.
-        answer: what became of its call; of a slot without a call, the loss of its session.
-    """
-
-    slot: int
-    answer: Answer
+Arrival = tuple[int, Answer]
+"""What a backend reports: a slot, and what became of its call; of a slot without a call, that it is lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from openenv.pool.arrays import (
     numpy_loaded,
 )
 from openenv.pool.calls import Answer, Arrival, Call
-from openenv.pool.models import dumped, fields_of, find_model, reader
+from openenv.pool.models import dumped, fields_of, find_model, is_plain, reader
 from openenv.protocol.jsonvalue import to_jsonable
 from openenv.protocol.plain import encode_json
 from openenv.protocol.wire_errors import error_from_payload, error_payload
@@ -125,9 +125,11 @@ class ResultWriter:
         self.arrays = Writer()
         self._known = (spec.plan.observation.type, spec.plan.initial.type)
         self._classes: dict[type, int] = {}
+        self._plain: dict[type, int] = {}
         self._news: list[Any] = []
         self._rows = bytearray()
         self._count = 0
+        self._array: Any = None
         self._into = msgspec.msgpack.Encoder(enc_hook=self._hook).encode_into
         self._encode = msgspec.msgpack.Encoder().encode
 
@@ -147,11 +149,28 @@ class ResultWriter:
             return
         before = len(self._rows)
         try:
-            self._into(self._row(slot, answer), self._rows, -1)
+            self._into(self._ordinary(slot, answer) or self._row(slot, answer), self._rows, -1)
         # Boundary: values of an author's classes are encoded here, and the step has run.
         except Exception:
             del self._rows[before:]
             self._into(self._row(slot, answer, slowly=True), self._rows, -1)
+
+    def _ordinary(self, slot: int, result: StepResult[Any]) -> tuple[Any, ...] | None:
+        """The short row, if the observation and the number of the step say all there is to say."""
+        known = self._plain.get(type(result.observation))
+        if (
+            known is None
+            or result.status is not _RUNNING
+            or result.outcome is not _OK
+            or not result.step
+            or result.components
+            or result.metadata
+        ):
+            return None
+        data = result.observation.__dict__
+        if data.get("reward", self) is not result.reward:
+            return None
+        return (slot, _ORDINARY, known, data, result.step)
 
     def _error(self, error: OpenEnvError) -> msgspec.msgpack.Ext:
         return _as_json({"session": error.session, **error_payload(error)})
@@ -178,17 +197,6 @@ class ResultWriter:
             data = fields_of(observation)
         if slowly:
             data = _as_json(data)
-        elif (
-            result.status is _RUNNING
-            and result.outcome is _OK
-            and result.step
-            and not result.components
-            and kind is not None
-            and not result.metadata
-            and "reward" in data
-            and data["reward"] is result.reward
-        ):
-            return (slot, _ORDINARY, kind, data, result.step)
         return (
             slot,
             _FULL,
@@ -206,8 +214,10 @@ class ResultWriter:
             result.step,
         )
 
-    def _introduce(self, cls: type) -> int:
+    def _introduce(self, cls: type[BaseModel]) -> int:
         number = self._classes[cls] = len(self._classes)
+        if is_plain(cls):
+            self._plain[cls] = number
         if cls in self._known:
             self._news.append(self._known.index(cls))
         else:
@@ -215,10 +225,16 @@ class ResultWriter:
         return number
 
     def _hook(self, value: Any) -> Any:
-        numpy = numpy_loaded()
-        if numpy is not None and isinstance(value, numpy.ndarray):
+        if type(value) is self._array or self._is_array(value):
             return self.arrays.put(value)
         return _common(value)
+
+    def _is_array(self, value: Any) -> bool:
+        numpy = numpy_loaded()
+        if numpy is None:
+            return False
+        self._array = numpy.ndarray
+        return isinstance(value, numpy.ndarray)
 
 
 # Results, in the pool --------------------------------------------------------------------------------
@@ -270,15 +286,17 @@ class ResultReader:
         if form == _ORDINARY:
             seen = self._readers[row[2]](row[3])
             seed, episode = self._episodes[slot]
-            return Arrival(
+            return (
                 slot,
-                StepResult(seen, seen.reward, False, None, _OK, _RUNNING, None, {}, seed, episode, row[4]),
+                StepResult(
+                    seen, row[3]["reward"], False, None, _OK, _RUNNING, None, {}, seed, episode, row[4]
+                ),
             )
         if form == _ERROR:
             error = error_from_payload(row[2])
             error.session = row[2].get("session")
-            return Arrival(slot, error)
-        return Arrival(slot, self._result(row))
+            return slot, error
+        return slot, self._result(row)
 
     def _result(self, row: list[Any]) -> StepResult[Any]:
         slot, _, kind, data, reward, done, metadata, outcome, status, reason, parts, seed, episode, step = row

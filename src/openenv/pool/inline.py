@@ -47,7 +47,7 @@ class InlineBackend:
             self._seats.post(call, self._report)
 
     def _report(self, slot: int, answer: Answer) -> None:
-        self._done.append(Arrival(slot, answer))
+        self._done.append((slot, answer))
         self._signal.set()
 
     def pump(self) -> list[Arrival]:
@@ -59,7 +59,7 @@ class InlineBackend:
             turn_ends = time.monotonic() + _TURN_S
             while waiting:
                 call = waiting.popleft()
-                arrivals.append(Arrival(call.slot, run(call)))
+                arrivals.append((call.slot, run(call)))
                 if time.monotonic() > turn_ends:
                     break
             if waiting:

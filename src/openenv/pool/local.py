@@ -57,8 +57,9 @@ class _Worker:
     def send(self, calls: Sequence[Call]) -> None:
         """Send calls, and word of what became of shared memory."""
         blocks, self.blocks = self.blocks, []
-        numbers, descriptors = [number for number, _ in blocks], [descriptor for _, descriptor in blocks]
-        self.feed.send(encode_calls(calls, self.reader.arrays.returned(), numbers), descriptors)
+        free, drop = self.reader.arrays.returned()
+        frame = encode_calls(calls, free, [number for number, _ in blocks], drop)
+        self.feed.send(frame, [descriptor for _, descriptor in blocks])
 
     def close(self) -> None:
         """Close all that belongs to it here."""
@@ -255,7 +256,7 @@ class LocalBackend:
             return self._start(share)
         except OpenEnvError as error:
             why = f"no worker can be started ({error.message})"
-            self._arrivals += [Arrival(call.slot, lost_seat(call.slot, why)) for call in calls]
+            self._arrivals += [(call.slot, lost_seat(call.slot, why)) for call in calls]
             self._due.set()
             return None
 
@@ -266,7 +267,7 @@ class LocalBackend:
         why = why or f"its worker (process {worker.pid}) {_how(how)}"
         busy, share.busy = share.busy, {}
         # Those without a call come along: their episodes are gone as well.
-        self._arrivals += [Arrival(slot, lost_seat(slot, why)) for slot in share.slots]
+        self._arrivals += [(slot, lost_seat(slot, why)) for slot in share.slots]
         share.failures += bool(busy)
         self._replaced += 1
         if share.failures < MAX_FAILURES:

@@ -69,11 +69,13 @@ def reader(cls: type[BaseModel]) -> Callable[[dict[str, Any]], Any]:
 
 def _rebuild(cls: type[BaseModel]) -> Callable[[dict[str, Any]], Any]:
     new = cls.__new__
+    # One set for all: every field is in it already, so nothing that a model does changes it.
+    names = set(cls.model_fields)
 
     def read(data: dict[str, Any]) -> Any:
         model = new(cls)
         _set(model, "__dict__", data)
-        _set(model, "__pydantic_fields_set__", set(data))
+        _set(model, "__pydantic_fields_set__", names)
         _set(model, "__pydantic_extra__", None)
         _set(model, "__pydantic_private__", None)
         return model

@@ -272,7 +272,7 @@ class Pool(PoolFace):
             for index in chosen:
                 while index not in kept:
                     self._wait(None)
-            return [slots.take(index) for index in chosen]
+            return slots.take_all(chosen)
         except BaseException:
             slots.unclaim(begun)
             raise

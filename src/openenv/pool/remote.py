@@ -302,7 +302,7 @@ class RemotePoolBackend:
         return generic(result) if self._models is None else self._models.read(result, first=first)
 
     def _report(self, slot: int, answer: Answer) -> None:
-        self._outbox.append(Arrival(slot, answer))
+        self._outbox.append((slot, answer))
         self._signal.set()
 
     def _lost(self, slot: int, error: OpenEnvError) -> OpenEnvError:

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from openenv.errors import OpenEnvError, OrderError, SessionLost, UsageError
-from openenv.pool.calls import Answer, Arrival, AutoReset, Backend, Call, PoolResult, PoolStatistics
+from openenv.pool.calls import Answer, AutoReset, Backend, Call, PoolResult, PoolStatistics
 from openenv.types import StepOutcome, StepResult
 
 
@@ -27,6 +27,9 @@ class Standing(Enum):
     RUNNING = "running"
     ENDED = "ended"
     LOST = "lost"
+
+
+_RUNNING = Standing.RUNNING
 
 
 class Slot:
@@ -42,21 +45,21 @@ class Slot:
         final: the result that ended an episode, while the reset that follows it runs.
         loss: a loss that no outcome has told of.
         seeds: where seeds of automatic resets come from; None draws fresh ones.
-        episode: id of the current episode.
-        step: steps that the episode has taken.
+        last: the last result of the episode.
+        failed_at: the step at which a later call failed, if one did.
     """
 
     __slots__ = (
         "claimed",
-        "episode",
+        "failed_at",
         "final",
         "index",
+        "last",
         "loss",
         "resetting",
         "running",
         "seeds",
         "standing",
-        "step",
         "taken",
     )
 
@@ -70,8 +73,20 @@ class Slot:
         self.final: StepResult[Any] | None = None
         self.loss: OpenEnvError | None = None
         self.seeds: random.Random | None = None
-        self.episode: str | None = None
-        self.step: int | None = None
+        self.last: StepResult[Any] | None = None
+        self.failed_at: int | None = None
+
+    @property
+    def episode(self) -> str | None:
+        """Id of the current episode."""
+        return None if self.last is None else self.last.episode_id
+
+    @property
+    def step(self) -> int | None:
+        """Steps that the episode has taken."""
+        if self.failed_at is not None or self.last is None:
+            return self.failed_at
+        return self.last.step
 
 
 class Slots:
@@ -218,23 +233,23 @@ class Slots:
                 f"timeout_s={calls[0].timeout_s:g}: these sessions run one after another in a thread where "
                 "nothing can be stopped; make the pool with host='thread', or with timeout_s"
             )
-        if any(self.all[call.slot].taken for call in calls):
-            self.pick([call.slot for call in calls])  # says which, and what to do
+        slots = self.all
+        for call in calls:
+            if slots[call.slot].taken:
+                self.pick([call.slot])  # says what to do
         going = []
         for call in calls:
-            slot = self.all[call.slot]
+            slot = slots[call.slot]
             slot.taken, slot.claimed = True, claim
-            if (
-                slot.standing is not Standing.RUNNING
-                and call.kind == "step"
-                and not self._prepare(slot, call)
-            ):
-                continue
-            slot.resetting = call.kind == "reset"
-            slot.loss = None
-            slot.running = True
+            resetting = call.kind == "reset"
+            if slot.standing is not _RUNNING and not resetting:
+                if not self._prepare(slot, call):
+                    continue
+                resetting = call.kind == "reset"
+            slot.resetting, slot.running, slot.loss = resetting, True, None
             going.append(call)
-        self.loose += 0 if claim else len(calls)
+        if not claim:
+            self.loose += len(calls)
         self.running += len(going)
         if going:
             self.backend.submit(going, together=claim)
@@ -278,21 +293,32 @@ class Slots:
     def pump(self) -> None:
         """Let the backend work, and note what has arrived."""
         arrivals = self.backend.pump()
+        if not arrivals:
+            return
         again: list[Call] = []
-        for arrival in arrivals:
-            self._note(arrival, again)
+        slots, kept, arrived = self.all, self.kept, self.arrived
+        ordinary = 0
+        for index, answer in arrivals:
+            slot = slots[index]
+            if slot.resetting or type(answer) is not StepResult or answer.done:
+                self._note(slot, answer, again)
+                continue
+            slot.running, slot.last = False, answer
+            (kept if slot.claimed else arrived)[index] = answer
+            ordinary += 1
+        self._steps += ordinary
+        self.running += len(again) - ordinary
         if again:
-            self.running += len(again)
             self.backend.submit(again)
 
-    def _note(self, arrival: Arrival, again: list[Call]) -> None:
-        slot, answer = self.all[arrival.slot], arrival.answer
+    def _note(self, slot: Slot, answer: Answer, again: list[Call]) -> None:
+        """Note what is more than a step of a running episode."""
         if isinstance(answer, OpenEnvError):
             self._failed(slot, answer)
             return
         self.running -= 1
         slot.running = False
-        slot.episode, slot.step = answer.episode_id, answer.step
+        slot.last, slot.failed_at = answer, None
         if slot.resetting:
             self._episodes += 1
         else:
@@ -314,7 +340,7 @@ class Slots:
             self._lost += slot.standing is Standing.RUNNING and isinstance(error, SessionLost)
             self._place(slot, error)
         elif error.step is not None:
-            slot.step = error.step
+            slot.failed_at = error.step
         if not slot.running:
             # Nothing ran: the loss of an idle session, of which its next step will tell.
             if slot.standing is Standing.RUNNING:
@@ -341,10 +367,12 @@ class Slots:
     def _hand_out(self, slot: Slot, answer: Answer) -> None:
         (self.kept if slot.claimed else self.arrived)[slot.index] = answer
 
-    def take(self, index: int) -> Answer:
-        """Hand out the result of a slot that was claimed; the slot is free again."""
-        self.all[index].taken = False
-        return self.kept.pop(index)
+    def take_all(self, chosen: Sequence[int]) -> list[Answer]:
+        """Hand out the results of slots that were claimed."""
+        slots, kept = self.all, self.kept
+        for index in chosen:
+            slots[index].taken = False
+        return [kept.pop(index) for index in chosen]
 
     def take_first(self) -> tuple[int, Answer]:
         """Hand out the result that arrived first; its slot is free again."""
