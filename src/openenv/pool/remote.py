@@ -42,6 +42,8 @@ CAPACITY_TIMEOUT_S = 60.0
 """How long a slot waits for a session, unless told otherwise."""
 _PAUSE_S = 0.5
 """How long a server is left alone after it had no session to give."""
+_GLANCE_S = 0.002
+"""How long it looks on while others open the sessions that are waited for."""
 _CLOSE_S = 10.0
 
 
@@ -107,6 +109,7 @@ class RemotePoolBackend:
         self._inbox: deque[tuple[Sequence[Call], bool]] = deque()
         self._outbox: deque[Arrival] = deque()
         self._signal = Signal()
+        self._opening = 0
         self._replaced = 0
         self._trouble: OpenEnvError | None = None
         self._closed = False
@@ -381,10 +384,14 @@ class RemotePoolBackend:
         try:
             while self._waiting:
                 now = time.monotonic()
-                if server.rest_until > now or self._others_first(server, now):
-                    await asyncio.sleep(0.002 if server.rest_until <= now else server.rest_until - now)
+                if server.rest_until > now:
+                    await asyncio.sleep(server.rest_until - now)
+                    continue
+                if self._opening >= len(self._waiting) or self._others_first(server, now):
+                    await asyncio.sleep(_GLANCE_S)
                     continue
                 server.count += 1
+                self._opening += 1
                 try:
                     (index,) = await server.group.open_many(1)
                 except BaseException as problem:
@@ -393,6 +400,8 @@ class RemotePoolBackend:
                         raise
                     self._refused(server, problem)
                     continue
+                finally:
+                    self._opening -= 1
                 if self._waiting:
                     self._place(server, index)
                 else:
