@@ -93,7 +93,11 @@ def _serve(channel: Any, config: dict[str, Any]) -> None:
     configure_logging(settings.log_format, settings.log_level, token=settings.token)
     if getattr(getattr(served.app, "state", None), "openenv", None) is None:
         raise UsageError(f"{served.name} is an application that create_app did not make: it has one process")
-    run = RunSettings(drain_s=settings.drain_s, log_level=quieter(settings.log_level))
+    run = RunSettings(
+        drain_s=settings.drain_s,
+        head_timeout_s=settings.head_timeout_s,
+        log_level=quieter(settings.log_level),
+    )
     introduction = Introduction(served.name, settings.production, settings.insecure, bool(settings.token))
     WorkerServer(served.app, channel, config, run, introduction).run()
 

@@ -100,6 +100,7 @@ def run(served: Served, *, host: str, port: int, uds: Path | None = None, fd: in
         uds=str(uds) if uds else None,
         fd=fd,
         drain_s=settings.drain_s,
+        head_timeout_s=settings.head_timeout_s,
         log_level=quieter(settings.log_level),
         ready=lambda url: announce(served.name, url, settings),
     )

@@ -454,6 +454,22 @@ class DoorConnection(asyncio.Protocol):
         else:
             self._set_timer(_DRAIN_POLL_S, lambda: self._drain(deadline, idle=idle))
 
+    def eof_received(self) -> bool:
+        """The peer sends nothing more: what it asked is answered, for `drain_s` at most; then we are done."""
+        asked = self._phase <= Phase.DRAINING and (bool(self._waiting) or self._door.pending > 0)
+        if asked and self._transport.get_extra_info("sslcontext") is None:
+            self._answer_rest(self._loop.time() + self._settings.drain_s, idle=False)
+            return True
+        return False
+
+    def _answer_rest(self, deadline: float, *, idle: bool) -> None:
+        was_idle, idle = idle, not self._waiting and self._door.pending == 0
+        if (idle and was_idle) or self._loop.time() >= deadline:
+            self._phase = Phase.CLOSING
+            self._hang_up()
+        else:
+            self._set_timer(_DRAIN_POLL_S, lambda: self._answer_rest(deadline, idle=idle))
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone: release the door."""
         self._phase = Phase.LOST

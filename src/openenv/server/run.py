@@ -28,6 +28,7 @@ from uvicorn.config import LOG_LEVELS
 
 from openenv.errors import InfrastructureError, UsageError
 from openenv.server.contract import DoorRuntime
+from openenv.server.http_transport import bounded
 from openenv.server.ports import inherited, listen_tcp, listen_unix, url_of
 from openenv.server.transport import TransportSettings, websocket_protocol_class
 
@@ -51,6 +52,7 @@ class RunSettings:
         uds: path of a Unix socket to bind instead.
         fd: descriptor of a socket that listens already, to serve on instead; it is closed in the end.
         drain_s: seconds that calls in flight have to finish when the server stops.
+        head_timeout_s: seconds that a client has to finish the head of a request.
         log_level: least level that uvicorn's own loggers log.
         access_log: whether uvicorn logs every HTTP request.
         ping_interval_s: seconds between two pings on a WebSocket; None sends none.
@@ -67,6 +69,7 @@ class RunSettings:
     uds: str | None = None
     fd: int | None = None
     drain_s: float = 10.0
+    head_timeout_s: float = 10.0
     log_level: str = "info"
     access_log: bool = False
     ping_interval_s: float | None = 20.0
@@ -207,6 +210,7 @@ def _config(app: Any, settings: RunSettings) -> uvicorn.Config:
         ssl_keyfile=settings.ssl_keyfile,
     )
     config.load()
+    config.http_protocol_class = bounded(config.http_protocol_class, settings.head_timeout_s)
     return config
 
 

@@ -22,6 +22,15 @@ MODES = (SIMULATION, PRODUCTION)
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 MIB = 1024 * 1024
+_POSITIVE = (
+    "max_body_bytes",
+    "max_frame_bytes",
+    "max_sessions",
+    "queue_timeout_s",
+    "lease_s",
+    "step_timeout_s",
+    "head_timeout_s",
+)
 
 
 class SettingError(UsageError, ValueError):
@@ -48,6 +57,7 @@ class ServerSettings:
         lease_s: seconds without a call after which a session that no socket holds is closed.
         step_timeout_s: deadline of calls that name none and whose environment names none, in seconds.
         drain_s: how long running calls may finish when the server stops, in seconds.
+        head_timeout_s: how long a client may take for the head of a request, in seconds.
         ready_cache_s: how long one answer of ``/ready`` stands, in seconds.
         mode: ``simulation`` or ``production`` (tools only: no reset, step or state on any door).
         log_format: ``text`` for people, ``json`` for machines.
@@ -68,6 +78,7 @@ class ServerSettings:
     lease_s: float = 600.0
     step_timeout_s: float | None = None
     drain_s: float = 10.0
+    head_timeout_s: float = 10.0
     ready_cache_s: float = 5.0
     mode: str = SIMULATION
     log_format: str = "text"
@@ -75,9 +86,8 @@ class ServerSettings:
     debug: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("max_body_bytes", "max_frame_bytes", "max_sessions", "queue_timeout_s", "lease_s"):
+        for name in _POSITIVE:
             _require(getattr(self, name), name, lambda value: value is None or value > 0, "greater than 0")
-        _require(self.step_timeout_s, "step_timeout_s", lambda v: v is None or v > 0, "greater than 0")
         for name in ("queue_size", "drain_s", "ready_cache_s"):
             _require(getattr(self, name), name, lambda value: value >= 0, "0 or more")
         _require(self.mode, "mode", MODES.__contains__, " or ".join(MODES))
@@ -154,6 +164,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "OPENENV_LEASE_S": ("lease_s", _seconds),
     "OPENENV_STEP_TIMEOUT_S": ("step_timeout_s", _seconds),
     "OPENENV_DRAIN_S": ("drain_s", _seconds),
+    "OPENENV_HEAD_TIMEOUT_S": ("head_timeout_s", _seconds),
     "OPENENV_LOG_FORMAT": ("log_format", _word),
     "OPENENV_LOG_LEVEL": ("log_level", _word),
     "OPENENV_DEBUG": ("debug", _flag),
