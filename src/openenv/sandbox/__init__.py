@@ -12,6 +12,7 @@ What isolates, and what does not: docs/explanation/what-isolates-your-code.md.
 from __future__ import annotations
 
 from .limits import Limits, NetworkPolicy, Packages
+from .pool import SandboxPool
 from .python_session import PythonSession
 from .results import (
     CellError,
@@ -40,6 +41,7 @@ __all__ = [
     "Report",
     "RunResult",
     "Sandbox",
+    "SandboxPool",
     "Snapshot",
     "Standing",
     "Status",

@@ -8,21 +8,27 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 _V1 = Path("/sys/fs/cgroup")
 
 
-@dataclass(frozen=True)
 class Group:
     """One sandbox's control group; a folder per controller with version 1.
 
-    Attributes:
-        folders: where it is.
+    Args:
+        folders: where it is; they are made.
     """
 
-    folders: tuple[Path, ...]
+    def __init__(self, folders: tuple[Path, ...]) -> None:
+        for folder in folders:
+            folder.mkdir()
+        self.folders = folders
+        self.doors = [os.open(folder / "cgroup.procs", os.O_RDWR | os.O_CLOEXEC) for folder in folders]
+        """A process enters by writing "0" to each of them."""
+        self._limits: tuple[int, int] | None = None
+        found = [folder / name for folder in folders for name in ("memory.oom_control", "memory.events")]
+        self._events = next((file for file in found if file.exists()), None)
 
     def set(self, memory_bytes: int, processes: int) -> None:
         """Set the limits.
@@ -30,30 +36,32 @@ class Group:
         Raises:
             OSError: the kernel refused.
         """
+        if self._limits == (memory_bytes, processes):
+            return
         for folder in self.folders:
             for name, value in _settings(memory_bytes, processes):
                 file = folder / name
                 if file.exists():
                     file.write_text(str(value))
-
-    def doors(self) -> list[int]:
-        """Descriptors through which a process enters by writing "0"; the caller closes them."""
-        return [os.open(folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for folder in self.folders]
+        self._limits = (memory_bytes, processes)
 
     def kills(self) -> int:
         """How often the kernel killed for lack of memory in this group."""
-        for folder in self.folders:
-            for name in ("memory.oom_control", "memory.events"):
-                file = folder / name
-                if file.exists():
-                    for line in file.read_text().splitlines():
-                        if line.startswith("oom_kill "):
-                            return int(line.split()[1])
+        if self._events is not None:
+            for line in self._events.read_text().splitlines():
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
         return 0
 
     def empty(self) -> bool:
         """Whether no process is left in it."""
-        return not any((folder / "cgroup.procs").read_text() for folder in self.folders)
+        return not any(os.pread(door, 1, 0) for door in self.doors)
+
+    def close(self) -> None:
+        """Close the doors; the folders stay."""
+        for door in self.doors:
+            os.close(door)
+        self.doors = []
 
 
 class Groups:
@@ -70,6 +78,7 @@ class Groups:
         self.bases = tuple(base / name for base in _delegated())
         self._spare: list[Group] = []
         self._made = 0
+        self._closed = False
         self._lock = threading.Lock()
         for base in self.bases:
             base.mkdir()
@@ -90,18 +99,24 @@ class Groups:
                 number = self._made
         if group is None:
             group = Group(tuple(base / str(number) for base in self.bases))
-            for folder in group.folders:
-                folder.mkdir()
         group.set(memory_bytes, processes)
         return group
 
     def give_back(self, group: Group) -> None:
         """Use `group` for another sandbox once it is empty."""
         with self._lock:
-            self._spare.append(group)
+            if self._closed:
+                group.close()
+            else:
+                self._spare.append(group)
 
     def close(self) -> None:
         """Remove everything; waits a moment for processes that are still ending."""
+        with self._lock:
+            self._closed = True
+            for spare in self._spare:
+                spare.close()
+            self._spare.clear()
         for _ in range(200):
             left = False
             for base in self.bases:

@@ -115,16 +115,23 @@ class Sandbox:
         self._running = True
         self.branches: list[PythonSession] = []
         self.fenced = parent.landlock_abi > 0 and parent.mode != "plain" and "landlock" not in without
-        self._made = parent.make(self._order(environment or {}, without))
+        ours, theirs = socket.socketpair()
+        output = Output(self.limits.output_bytes)
+        try:
+            with theirs:
+                streams = [theirs.fileno(), output.theirs_out, output.theirs_err]
+                self._made = parent.make(self._order(environment or {}, without), streams)
+        except BaseException:
+            ours.close()
+            output.close()
+            raise
+        finally:
+            output.give_away()
         self.work = self._made.folder
         self.control = Control(self._made.control)
         self._kills = self._made.group.kills() if self._made.group else 0
         self.session = PythonSession(self)
-        try:
-            self._start_session(fresh=False)
-        except BaseException:
-            self.kill()
-            raise
+        self.session.attach(ours, output, self._made.pid, self._made.session)
 
     def _order(self, environment: Mapping[str, str], without: Sequence[str]) -> dict[str, Any]:
         limits = self.limits
@@ -192,18 +199,18 @@ class Sandbox:
                 branch.discard()
             self.branches.clear()
             try:
-                self._start_session(fresh=True)
+                self._restart()
             except SandboxError as error:
                 self.kill()
                 raise SandboxGoneError(f"the sandbox could not be reset and was killed: {error}") from error
 
-    def _start_session(self, *, fresh: bool) -> None:
+    def _restart(self) -> None:
         ours, theirs = socket.socketpair()
         output = Output(self.limits.output_bytes)
         try:
             with theirs:
                 passed = [theirs.fileno(), output.theirs_out, output.theirs_err]
-                answer = self.control.ask("session", descriptors=passed, fresh=fresh)
+                answer = self.control.ask("session", descriptors=passed)
         except BaseException:
             ours.close()
             output.close()

@@ -68,6 +68,8 @@ class Made:
         group: its control group, if there is one.
         folder: the work folder, as code inside names it.
         extra: further descriptors that the order asked for.
+        pid: number of the session's process inside.
+        session: descriptor of the session's process, owned by the receiver.
     """
 
     control: socket.socket
@@ -75,6 +77,8 @@ class Made:
     group: Group | None
     folder: str
     extra: list[int]
+    pid: int = 0
+    session: int = -1
 
 
 class WarmParent:
@@ -176,11 +180,12 @@ class WarmParent:
         self.landlock_abi: int = frame.message["abi"]
         self.spaces: dict[str, str] = frame.message["spaces"]
 
-    def make(self, order: dict[str, Any]) -> Made:
-        """Fork a sandbox.
+    def make(self, order: dict[str, Any], streams: Sequence[int]) -> Made:
+        """Fork a sandbox with a session.
 
         Args:
             order: fields of `guest.confine.Order` without `counted` and `folder`.
+            streams: the session's ends of its channel, its standard output and its standard error.
 
         Raises:
             SandboxError: it could not be set up.
@@ -188,18 +193,15 @@ class WarmParent:
         folder = "/work" if self._private else self._new_folder()
         group = self.groups.take(order["memory"], order["processes"]) if self.groups else None
         ours, theirs = socket.socketpair()
-        doors = group.doors() if group else []
+        doors = group.doors if group else []
         request = {**order, "counted": group is not None, "folder": folder}
         try:
             with theirs, self._lock:
-                wire.send(self._channel, request, b"", [theirs.fileno(), *doors])
+                wire.send(self._channel, request, b"", [theirs.fileno(), *streams, *doors])
                 answer = wire.receive(self._channel)
         except (OSError, wire.WireError) as error:
             ours.close()
             raise SandboxError(f"the warm parent is gone: {error}") from error
-        finally:
-            for door in doors:
-                os.close(door)
         if answer is None:
             ours.close()
             raise SandboxError("the warm parent is gone")
@@ -214,7 +216,8 @@ class WarmParent:
             self.release(made)
             text = f"{first.message['failed']}: {first.message['text']}" if first else "it died"
             raise SandboxError(f"the sandbox could not be set up: {text}")
-        made.extra = first.descriptors
+        made.pid = first.message["pid"]
+        made.session, *made.extra = first.descriptors
         return made
 
     def release(self, made: Made) -> None:

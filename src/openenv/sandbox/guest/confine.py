@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import resource
 import sys
@@ -113,7 +114,7 @@ def limit(order: Order, *, processes: int | None = None) -> None:
     stack = 8 << 20
     wanted = {
         resource.RLIMIT_NPROC: order.processes if processes is None else processes,
-        resource.RLIMIT_DATA: order.memory + _own_data(),
+        resource.RLIMIT_DATA: order.memory + own_data(),
         resource.RLIMIT_AS: 2 * order.memory + (2 << 30),
         resource.RLIMIT_FSIZE: order.file_size,
         resource.RLIMIT_NOFILE: order.files,
@@ -125,9 +126,11 @@ def limit(order: Order, *, processes: int | None = None) -> None:
         resource.RLIMIT_SIGPENDING: 256,
     }
     for name, value in wanted.items():
-        _, hard = resource.getrlimit(name)
-        bounded = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(name, (bounded, bounded))
+        try:
+            resource.setrlimit(name, (value, value))
+        except ValueError:  # the machine allows less
+            _, hard = resource.getrlimit(name)
+            resource.setrlimit(name, (hard, hard))
 
 
 def fence_private_tree(order: Order) -> landlock.Enforced:
@@ -195,7 +198,8 @@ def _proxy_socket() -> int:
     return listener.detach()
 
 
-def _own_data() -> int:
+@functools.cache
+def own_data() -> int:
     """Private memory that this process has before any untrusted code runs, rounded up."""
     try:
         with open("/proc/self/statm") as file:

@@ -7,11 +7,13 @@ everything below it.
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
 import socket
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from . import confine, files, kernel, root, session, wire
@@ -28,35 +30,50 @@ Answer = tuple[dict[str, Any], bytes, list[int]]
 """What an operation answers: facts, raw bytes, descriptors."""
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What the warm parent found out once for all sandboxes.
+
+    Attributes:
+        shown: what may be read, and what may be listed, where the file tree is not private.
+        base: bytes of anonymous memory that every fork of the parent shares.
+        visible: `/proc` shows processes.
+    """
+
+    shown: Shown
+    base: int
+    visible: bool
+
+
 class Init:
     """One sandbox.
 
     Args:
         control: the supervisor's channel.
         order: what the sandbox shall be.
+        facts: what the parent found out once.
         private: there are namespaces; otherwise only Landlock and the filter, put up per child.
         confined: put up the fences at all.
-        shown: what may be read, and what may be listed, where the file tree is not private.
     """
 
     def __init__(
         self,
         control: socket.socket,
         order: confine.Order,
+        facts: Facts,
         *,
         private: bool,
         confined: bool,
-        shown: Shown = NOTHING,
     ) -> None:
         self._control = control
         self._order = order
         self._private = private
-        self._shown = shown
+        self._shown = facts.shown
         self._confined = confined
         self._session: int | None = None
         self._children: dict[int, str] = {}
-        self._visible = bool(os.listdir("/proc"))
-        self._tree = Tree(private=private)
+        self._visible = facts.visible
+        self._tree = Tree(private=private, base=facts.base)
         self._watching = self._visible and not order.counted and "memory watch" not in order.without
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -66,6 +83,7 @@ class Init:
 
     def serve(self) -> None:
         """Work until the supervisor goes away; never returns."""
+        gc.enable()
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
@@ -110,19 +128,23 @@ class Init:
         return {}, b"", []
 
     def _do_session(self, message: dict[str, Any], frame: wire.Frame) -> Answer:
-        """A fresh session; with `fresh`, everything that ran and every file is gone first."""
-        if message["fresh"]:
-            self._children.clear()
-            self._tree.kill_all()
-            for folder in root.WRITABLE if self._private else (self._order.folder,):
-                files.empty(folder)
+        """A fresh session; everything that ran and every file is gone first."""
+        self._children.clear()
+        self._tree.kill_all()
+        for folder in root.WRITABLE if self._private else (self._order.folder,):
+            files.empty(folder)
+        pid, watch = self.start_session(frame.descriptors)
+        return {"pid": pid}, b"", [watch]
+
+    def start_session(self, streams: list[int]) -> tuple[int, int]:
+        """Fork a session that talks over `streams`; its number in here, and a descriptor of it."""
         pid = os.fork()
         if pid == 0:
             self._become_child()
-            session.main(*frame.descriptors)
+            session.main(*streams)
         self._children[pid] = "session"
         self._session = pid
-        return {"pid": pid}, b"", [os.pidfd_open(pid)]
+        return pid, os.pidfd_open(pid)
 
     def _do_spawn(self, message: dict[str, Any], frame: wire.Frame) -> Answer:
         pid = os.fork()

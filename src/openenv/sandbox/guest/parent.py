@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import confine, files, kernel, landlock, root, wire
-from .init import NOTHING, Init, Shown
-from .tree import Tree
+from .init import NOTHING, Facts, Init, Shown
+from .tree import Tree, anonymous
 
 _SHUTDOWN_S = 2.0
 
@@ -139,8 +139,10 @@ def _become_parent(wanted: Settings) -> None:
         for counted in (False, True):
             order = confine.Order(0, 0, 0, 0, 0, 0, 0, network=internet, counted=counted)
             confine.PROGRAMS.get(confine.policy_for(order, private_tree=wanted.mode == "namespaces"))
+    confine.own_data()
     gc.collect()
     gc.freeze()
+    gc.disable()  # a collection in a fresh child would touch, and so copy, every page
 
 
 def _kernel_threads() -> int:
@@ -201,6 +203,7 @@ def serve(channel: socket.socket, wanted: Settings) -> None:
     shown = _shown(wanted) if wanted.mode == "confined" else NOTHING
     home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if private else -1
     wire.send(channel, {"ready": os.getpid(), "abi": landlock.abi(), "spaces": _spaces()})
+    base, visible = anonymous(os.getpid()), bool(os.listdir("/proc"))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         frame = wire.receive(channel)
@@ -213,7 +216,7 @@ def serve(channel: socket.socket, wanted: Settings) -> None:
             channel.close()
             if private:
                 os.close(home)
-            _become_init(frame, wanted, shown)
+            _become_init(frame, wanted, Facts(shown, base, visible))
         if private:
             kernel.setns(home, kernel.NEWPID)
         watch = os.pidfd_open(pid)
@@ -233,9 +236,10 @@ def _spaces() -> dict[str, str]:
     return found
 
 
-def _become_init(frame: wire.Frame, wanted: Settings, shown: Shown) -> None:
+def _become_init(frame: wire.Frame, wanted: Settings, facts: Facts) -> None:
     """In the child: put up the layers, then serve as the sandbox's init; never returns."""
-    control, *groups = frame.descriptors
+    control, *streams = frame.descriptors[:4]
+    groups = frame.descriptors[4:]
     channel = socket.socket(fileno=control)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
@@ -245,16 +249,19 @@ def _become_init(frame: wire.Frame, wanted: Settings, shown: Shown) -> None:
         os.setsid()
         kernel.die_with_parent()
         order = confine.Order.parse(frame.message)
-        extra = _confine(order, wanted, shown)
+        extra = _confine(order, wanted, facts.shown)
         confined = wanted.mode != "plain"
-        init = Init(channel, order, private=wanted.mode == "namespaces", confined=confined, shown=shown)
-        wire.send(channel, {"event": "ready"}, b"", extra)
-        for descriptor in extra:
+        init = Init(channel, order, facts, private=wanted.mode == "namespaces", confined=confined)
+        pid, watch = init.start_session(streams)
+        for descriptor in streams:
+            os.close(descriptor)
+        wire.send(channel, {"event": "ready", "pid": pid}, b"", [watch, *extra])
+        for descriptor in (watch, *extra):
             os.close(descriptor)
         init.serve()
     except BaseException as error:  # the server must hear of it
-        facts: dict[str, Any] = {"event": "failed", "failed": type(error).__name__, "text": str(error)}
-        wire.send(channel, facts)
+        failure: dict[str, Any] = {"event": "failed", "failed": type(error).__name__, "text": str(error)}
+        wire.send(channel, failure)
     finally:
         os._exit(1)
 

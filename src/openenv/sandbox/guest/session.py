@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import gc
 import os
 import signal
 import socket
@@ -25,6 +26,7 @@ def main(channel: int, out: int, err: int) -> None:
     os.closerange(_CHANNEL + 1, 1024)
     for number in (signal.SIGCHLD, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else signal.SIG_IGN)
+    gc.enable()
     _prepare()
     _Session(socket.socket(fileno=_CHANNEL)).serve()
 

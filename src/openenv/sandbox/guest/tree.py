@@ -15,11 +15,12 @@ class Tree:
 
     Args:
         private: the init is process 1 of a pid namespace; everything visible is below it.
+        base: bytes of memory that a session shares with the init from the start.
     """
 
-    def __init__(self, *, private: bool) -> None:
+    def __init__(self, *, private: bool, base: int = 0) -> None:
         self.private = private
-        self._base = _anonymous(os.getpid())[0]
+        self._base = base
 
     def pids(self) -> list[int]:
         """Every process below the init, the init itself excluded."""
@@ -50,7 +51,7 @@ class Tree:
         total = 0
         pids = self.pids()
         for pid in pids:
-            used, _ = _anonymous(pid)
+            used = anonymous(pid)
             total += max(0, used - self._base) if pid == session else used
         if total > limit:
             total = sum(_proportional(pid) for pid in pids)
@@ -123,19 +124,17 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def _anonymous(pid: int) -> tuple[int, int]:
-    """Bytes of anonymous and shared memory that a process has resident, added; and its threads."""
-    total = threads = 0
+def anonymous(pid: int) -> int:
+    """Bytes of anonymous and shared memory that a process has resident; 0 if it is gone."""
+    total = 0
     try:
         with open(f"/proc/{pid}/status") as file:
             for line in file:
                 if line.startswith(("RssAnon:", "RssShmem:")):
                     total += int(line.split()[1]) * _KIB
-                elif line.startswith("Threads:"):
-                    threads = int(line.split()[1])
     except (OSError, ValueError):
-        return 0, 0
-    return total, threads
+        return 0
+    return total
 
 
 def _proportional(pid: int) -> int:
@@ -147,7 +146,7 @@ def _proportional(pid: int) -> int:
                 if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
                     total += int(line.split()[1]) * _KIB
     except (OSError, ValueError):
-        return _anonymous(pid)[0]
+        return anonymous(pid)
     return total
 
 
