@@ -226,6 +226,22 @@ def test_same_step_whose_reset_fails_keeps_the_reward() -> None:
         assert "no second time" in str(again)
 
 
+def test_gymnasiums_own_names_are_understood() -> None:
+    from gymnasium.vector import AutoresetMode
+
+    for mode, policy in [
+        (AutoresetMode.NEXT_STEP, AutoReset.NEXT_STEP),
+        (AutoresetMode.SAME_STEP, AutoReset.SAME_STEP),
+        (AutoresetMode.DISABLED, AutoReset.DISABLED),
+        ("same_step", AutoReset.SAME_STEP),
+        (AutoReset.NEXT_STEP, AutoReset.NEXT_STEP),
+    ]:
+        with openenv.make_pool(Walk, n=1, workers=0, auto_reset=mode) as pool:  # type: ignore[arg-type]
+            assert pool.auto_reset is policy
+    with pytest.raises(UsageError, match="auto_reset"):
+        openenv.make_pool(Walk, n=1, workers=0, auto_reset=None)  # type: ignore[arg-type]
+
+
 def test_an_unknown_policy_is_refused() -> None:
     with pytest.raises(UsageError, match="'disabled', 'next-step', 'same-step'"):
         openenv.make_pool(Walk, n=1, workers=0, auto_reset="never")  # type: ignore[arg-type]
@@ -457,6 +473,42 @@ async def test_closing_wakes_whoever_waits() -> None:
     await pool.close()
     with pytest.raises(OrderError, match="closed"):
         await waiting
+
+
+def test_another_event_loop_has_no_part_in_the_pool(workers: int) -> None:
+    async def make() -> openenv.AsyncPool:
+        return await openenv.connect_pool(Walk, n=1, workers=workers)
+
+    async def use(pool: openenv.AsyncPool) -> None:
+        with pytest.raises(UsageError, match="another event loop"):
+            await pool.reset()
+
+    loop = asyncio.new_event_loop()
+    try:
+        pool = loop.run_until_complete(make())
+        asyncio.run(use(pool))
+        loop.run_until_complete(pool.close())
+    finally:
+        loop.close()
+
+
+def test_the_asynchronous_face_on_uvloop(workers: int) -> None:
+    import uvloop
+
+    async def drive() -> list[Any]:
+        async with openenv.connect_pool(Walk, n=6, workers=workers, auto_reset="next-step") as pool:
+            await pool.reset()
+            await pool.send([{"by": 1}] * 6)
+            counts = dict.fromkeys(range(6), 0)
+            async for slot, outcome in pool:
+                assert isinstance(outcome, StepResult)
+                counts[slot] += 1
+                if counts[slot] < 10:
+                    await pool.send([{"by": 1}], indices=[slot])
+            return list(counts.values())
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(drive()) == [10] * 6
 
 
 def test_a_forked_process_has_no_part_in_the_pool(pool: openenv.Pool) -> None:

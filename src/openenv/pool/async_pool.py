@@ -7,9 +7,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, Self
 
-from openenv.errors import OrderError
+from openenv.errors import OrderError, UsageError
 from openenv.pool.calls import Answer, AutoReset, Backend, Call, Ready
 from openenv.pool.pool import PoolFace
+from openenv.pool.slots import Slots
 
 
 class AsyncPool(PoolFace):
@@ -137,6 +138,12 @@ class AsyncPool(PoolFace):
 
     def __repr__(self) -> str:
         return "<AsyncPool, not started>" if self._loop is None else super().__repr__()
+
+    def _open(self) -> Slots:
+        slots = super()._open()
+        if asyncio.get_running_loop() is not self._loop:
+            raise UsageError("This pool belongs to another event loop: make one for each loop")
+        return slots
 
     async def _gather(self, chosen: Sequence[int], calls: Sequence[Call]) -> list[Answer]:
         slots = self._open()

@@ -21,6 +21,13 @@ class AutoReset(StrEnum):
     SAME_STEP = "same-step"
     """The step that ends the episode also resets; see `PoolResult`."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> AutoReset | None:
+        """Take Gymnasium's own spelling as well (`NextStep`, also as a member of its `AutoresetMode`)."""
+        said = getattr(value, "value", value)
+        folded = said.replace("-", "").replace("_", "").lower() if isinstance(said, str) else None
+        return next((policy for policy in cls if policy.value.replace("-", "") == folded), None)
+
 
 @dataclass(slots=True)
 class PoolResult(StepResult[ObsT]):

@@ -43,7 +43,8 @@ def make_pool(
             own, for environments that wait, and for deadlines. None leaves it to the environment.
         timeout_s: deadline of every reset and step, in seconds.
         limits: further bounds of episodes and calls.
-        auto_reset: what happens when an episode ended: `disabled`, `next-step` or `same-step`.
+        auto_reset: what happens when an episode ended: `disabled`, `next-step` or `same-step`, or a member of
+            Gymnasium's `AutoresetMode`.
         max_in_flight: how many calls may run at once; all if absent.
         shared_memory_mib: how much shared memory the workers may have for arrays; what does not fit is
             copied.
@@ -92,9 +93,9 @@ def connect_pool(
     return AsyncPool(start, n, auto_reset=_policy(auto_reset), max_in_flight=max_in_flight)
 
 
-def _policy(name: str) -> AutoReset:
+def _policy(name: object) -> AutoReset:
     try:
-        return AutoReset(name)
+        return AutoReset(name)  # type: ignore[arg-type]  # `_missing_` takes anything
     except ValueError:
         known = ", ".join(repr(str(policy)) for policy in AutoReset)
         raise UsageError(f"auto_reset: expected one of {known}, got {name!r}") from None
