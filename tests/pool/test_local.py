@@ -554,3 +554,21 @@ def test_a_frame_that_no_worker_writes_is_refused() -> None:
         with pytest.raises(ProtocolError, match="cannot be read"):
             reader.read(frame)
     assert issubclass(ProtocolError, OpenEnvError)
+
+
+def test_twenty_deaths_leave_no_descriptor_and_no_memory() -> None:
+    with openenv.make_pool(Camera, n=4, workers=2, auto_reset="next-step") as pool:
+        pool.reset()
+        for shade in range(4):
+            pool.step([{"shade": shade}] * 4)
+        before = len(os.listdir("/proc/self/fd"))
+        for turn in range(20):
+            os.kill(pool.workers[turn % 2], signal.SIGKILL)
+            for shade in range(4):
+                pool.step([{"shade": shade}] * 4)
+        assert pool.statistics().replaced == 20
+        # A block that was just made keeps its descriptor until it has been sent: two per worker at most.
+        assert len(os.listdir("/proc/self/fd")) <= before + 4
+        assert pool.statistics().shared_bytes <= 2 * 3 * 256 * 1024
+        maps = Path("/proc/self/maps").read_text().count("memfd:openenv-pool")
+        assert maps <= 8, "blocks of dead workers are unmapped"
