@@ -80,6 +80,80 @@ def test_a_raising_environment_is_an_env_error_with_place_and_the_session_goes_o
     assert session.step({"by": 1}).outcome is StepOutcome.OK
 
 
+class Cheat(Environment, max_steps=3):
+    """Moves, then raises; refuses some moves itself, and cannot be scored after others."""
+
+    moves: int = 0
+
+    def reset(self) -> str:
+        self.moves = 0
+        return "go"
+
+    def step(self, how: str) -> str:
+        if how == "refuse":
+            raise InvalidActionError("not now")
+        self.moves += 1
+        if how == "raise":
+            raise ValueError("fell over")
+        return how
+
+
+class CheatAtScoring(Cheat, rubric=lambda action, observation: 1 / (action.how != "unscored")):
+    """The same; its rubric raises."""
+
+
+class CheatOnTheLoop(Environment, max_steps=3):
+    moves: int = 0
+
+    async def reset_async(self) -> str:
+        return "go"
+
+    async def step_async(self, how: str) -> str:
+        self.moves += 1
+        raise ValueError("fell over")
+
+
+@pytest.mark.parametrize(("cls", "how"), [(Cheat, "raise"), (CheatAtScoring, "unscored")])
+def test_a_step_that_raises_counts_and_the_limit_ends_the_episode(cls: type, how: str) -> None:
+    session = started(cls)
+    session.reset()
+    errors = []
+    for _ in range(3):
+        with pytest.raises(EnvironmentFailedError) as caught:
+            session.step({"how": how})
+        errors.append(caught.value)
+    assert [error.step for error in errors] == [1, 2, 3]
+    assert [error.data.get("truncated") for error in errors] == [None, None, "max_steps"]
+    assert (session.phase, session.status) == (Phase.ENDED, EpisodeStatus.TRUNCATED)
+    with pytest.raises(OrderError, match="truncated after 3 steps"):
+        session.step({"how": "on"})
+    assert session.ask("moves", lambda env: env.moves) == 3
+    session.reset()
+    assert session.step({"how": "on"}).step == 1
+
+
+async def test_a_coroutine_that_raises_counts_too() -> None:
+    session = Session(describe(CheatOnTheLoop))
+    session.start()
+    await session.areset()
+    for _ in range(3):
+        with pytest.raises(EnvironmentFailedError):
+            await session.astep({"how": "raise"})
+    with pytest.raises(OrderError, match="truncated after 3 steps"):
+        await session.astep({"how": "raise"})
+    await session.aclose()
+
+
+def test_a_step_that_was_refused_does_not_count() -> None:
+    session = started(Cheat)
+    session.reset()
+    for action in ({"how": "refuse"}, {"how": 5}, {}, "text"):
+        for _ in range(4):
+            with pytest.raises(InvalidActionError):
+                session.step(action)
+    assert session.step({"how": "on"}).step == 1
+
+
 def test_system_exit_of_an_environment_is_its_error_not_ours() -> None:
     session = started(Slow)
     session.reset()

@@ -95,12 +95,33 @@ class EpisodeRules:
             yield from self._make_ready()
         spec, env, episode = self.spec, self._env, cast(Episode, self.episode)
         parsed = spec.validate_action(action)
-        raw = yield lambda: spec.call_step(env, parsed, timeout_s=timeout_s, extra=extra)
+        before = episode.step
+        try:
+            raw = yield lambda: spec.call_step(env, parsed, timeout_s=timeout_s, extra=extra)
+            limit = self._count(episode)
+            transition: Transition = yield lambda: spec.transition(env, parsed, raw, limit=limit)
+        except OpenEnvError as error:
+            self._count_failure(episode, before, error)
+            raise
+        return self._result(transition)
+
+    def _count(self, episode: Episode) -> str | None:
+        """Count a step that the environment was asked to do; return the limit that it reached."""
         episode.step += 1
         self._steps += 1
-        limit = self._limit_reached(episode)
-        transition: Transition = yield lambda: spec.transition(env, parsed, raw, limit=limit)
-        return self._result(transition)
+        return self._limit_reached(episode)
+
+    def _count_failure(self, episode: Episode, before: int, error: OpenEnvError) -> None:
+        """Count a step that raised, lest an environment that moves before it raises gives moves away."""
+        if episode.step > before:
+            limit = self._limit_reached(episode)
+        elif error.outcome is StepOutcome.INVALID_ACTION:
+            return  # refused by the environment itself, which says with it that nothing changed
+        else:
+            limit = self._count(episode)
+        if limit is not None:
+            self.phase, self.status = Phase.ENDED, EpisodeStatus.TRUNCATED
+            error.data["truncated"] = limit
 
     def _make_ready(self) -> Generator[Thunk, Any, None]:
         """What a step does when no episode runs: start one where that is allowed, else refuse."""
