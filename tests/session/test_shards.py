@@ -75,6 +75,26 @@ def test_jobs_of_all_sessions_run_in_one_thread_in_order(shard: Shard) -> None:
     assert order == list(range(100))
 
 
+def test_no_job_waits_for_a_wake_up_that_does_not_come(shard: Shard) -> None:
+    late: list[int] = []
+
+    def keep_asking() -> None:
+        answered = threading.Event()
+        for number in range(3000):
+            answered.clear()
+            shard.submit(answered.set)
+            if not answered.wait(20):
+                late.append(number)
+                return
+
+    askers = [threading.Thread(target=keep_asking) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join()
+    assert not late
+
+
 def test_a_job_that_fails_does_not_end_the_shard(shard: Shard, caplog: pytest.LogCaptureFixture) -> None:
     before = ran(shard)
     shard.submit(lambda: 1 / 0)

@@ -180,8 +180,10 @@ class Shard:
         self.turn_since = flushed = time.monotonic()
         for descriptor, _ in ready:
             if descriptor == self._bell:
-                self._rung = False
+                # In this order: a ring between the two was for a job that this turn runs. The other way
+                # round it would be read away with `_rung` left set, and nobody would ring again.
                 os.eventfd_read(descriptor)
+                self._rung = False
                 continue
             reader = self._readers.get(descriptor)
             if reader is not None:
