@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from openenv._drive import discard, drive
+from openenv._drive import discard, drive, settle
 
 
 async def later(value):
@@ -19,6 +19,15 @@ def add(*values):
     for value in values:
         total += (yield value) if inspect.isawaitable(value) else value
     return total
+
+
+def test_settling_runs_what_must_be_awaited():
+    assert settle(5) == 5
+    assert settle(later(5)) == 5
+
+
+async def test_settling_inside_a_loop_leaves_it_to_the_caller():
+    assert await settle(later(5)) == 5
 
 
 def test_sync_steps_give_their_value_at_once():

@@ -8,7 +8,7 @@ on from there. So sync code stays sync, even inside a running loop, and nothing 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Coroutine, Generator
-from inspect import iscoroutine
+from inspect import isawaitable, iscoroutine
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -43,6 +43,27 @@ def discard(value: object) -> None:
     if iscoroutine(value):
         discard(_waiting.pop(value, None))
         value.close()
+
+
+def settle(value: Any) -> Any:
+    """Run `value` to its end if it is awaitable and no event loop runs in this thread.
+
+    Returns:
+        What it came to, or `value` itself.
+    """
+    if not isawaitable(value):
+        return value
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(_wait(value))
+    return value
+
+
+async def _wait(value: Awaitable[ValueT]) -> ValueT:
+    return await value
 
 
 async def _continue(steps: Steps[ValueT], pending: Awaitable[Any]) -> ValueT:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Invoke
+from .conftest import Invoke, openenv
 from .environments import CALM, GAME
 
 
@@ -31,6 +31,13 @@ def test_a_finding_names_place_and_fix(invoke: Invoke) -> None:
     assert "bad.py:" in result.stdout
     assert "  fix: " in result.stdout
     assert "does not keep the contract" in result.stdout.splitlines()[-1]
+
+
+def test_what_the_environment_prints_is_not_the_answer(tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text(CALM.replace("self.total += 1", 'print("LOUD"); self.total += 1', 1))
+    done = openenv("check", "loud.py", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["target"] == "loud.py"
+    assert "LOUD" in done.stderr
 
 
 def test_as_json(invoke: Invoke) -> None:

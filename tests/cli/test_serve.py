@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ from openenv.errors import SessionCapacityError
 
 from .conftest import Invoke, openenv
 
+PACKAGES = Path(__file__).parents[1] / "catalog" / "packages"
 GAME = '''
 from openenv import Environment
 
@@ -237,6 +239,28 @@ def test_reload_keeps_its_address_while_no_server_runs(game: Path) -> None:
         code, printed = server.stop(signal.SIGINT)
     assert code == 0, printed
     assert not (game / "s.sock").exists()
+
+
+def test_the_port_of_a_packages_manifest_unless_another_is_asked_for(tmp_path: Path) -> None:
+    folder = tmp_path / "core_kettle"
+    shutil.copytree(PACKAGES / "core_kettle", folder)
+    port = free_port()
+    manifest = (folder / "openenv.yaml").read_text()
+    (folder / "openenv.yaml").write_text(re.sub(r"(?m)^port:.*\n", "", manifest) + f"\nport: {port}\n")
+    with serving("core_kettle", cwd=tmp_path) as server:
+        assert server.url == f"http://127.0.0.1:{port}"
+        with serving("core_kettle", "--port", "0", cwd=tmp_path) as other:
+            assert other.url != server.url
+    (folder / "openenv.yaml").write_text(manifest + "\nport: 99999\n")
+    run = openenv("serve", "core_kettle", cwd=tmp_path)
+    assert run.returncode == 2
+    assert "99999" in run.stderr
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def test_a_busy_port_is_named(game: Path) -> None:

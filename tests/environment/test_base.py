@@ -109,6 +109,14 @@ async def test_rubric_and_transform_of_the_instance():
     await bare._reset_rubric_async()
 
 
+def test_an_asynchronous_rubric_scores_a_synchronous_step():
+    async def rubric(action: Any, observation: Any) -> float:
+        return 0.25
+
+    board = Published(rubric=rubric).step(Move())
+    assert board.reward == 0.25
+
+
 async def test_rubrics_that_are_asynchronous():
     class Later:
         resets = 0

@@ -44,6 +44,9 @@ def test_schemas() -> None:
         schemas = client.get("/schema").json()
         assert list(schemas) == ["action", "observation", "state", "reset_observation"]
         assert "guess" in schemas["action"]["properties"]
+        again = client.get("/schema")
+        assert again.json() == schemas
+        assert again.headers["content-type"] == "application/json"
     app = create_fastapi_app(Published, MoveAction, MoveObservation, state_cls=MoveState)
     with TestClient(app) as client:
         schemas = client.get("/schema").json()

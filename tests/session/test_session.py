@@ -1,13 +1,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from typing import Any
 
 import pytest
 from tests.session.environments import Count, EchoAction, EchoObservation, Loop, PublishedEcho, Slow, Tools
 
 from openenv import Environment, Rubric, TaskSet
 from openenv.environment import describe
-from openenv.errors import EnvironmentFailedError, InvalidActionError, OrderError, UsageError
+from openenv.errors import (
+    EnvironmentFailedError,
+    InvalidActionError,
+    OrderError,
+    StepTimeoutError,
+    UsageError,
+)
 from openenv.rubrics import ExponentialDiscountingTrajectoryRubric
 from openenv.session import Limits, Phase, Session
 from openenv.types import EpisodeStatus, StepOutcome
@@ -141,6 +150,73 @@ async def test_a_coroutine_that_raises_counts_too() -> None:
             await session.astep({"how": "raise"})
     with pytest.raises(OrderError, match="truncated after 3 steps"):
         await session.astep({"how": "raise"})
+    await session.aclose()
+
+
+class Half(Environment):
+    """One half blocks, the other is a coroutine."""
+
+    threads: list[int] = []
+
+    def reset(self, how: str = "") -> str:
+        self.threads.append(threading.get_ident())
+        if how == "stop":
+            raise StopIteration("over")
+        if how == "exit":
+            raise SystemExit
+        time.sleep(0.3 if how == "block" else 0)
+        return "go"
+
+    async def step_async(self, word: str) -> str:
+        self.threads.append(threading.get_ident())
+        return word
+
+
+class OtherHalf(Environment):
+    threads: list[int] = []
+
+    async def reset_async(self) -> str:
+        self.threads.append(threading.get_ident())
+        return "go"
+
+    def step(self, word: str) -> Any:
+        self.threads.append(threading.get_ident())
+
+        async def later() -> str:
+            return word
+
+        return later() if word == "later" else word
+
+
+@pytest.mark.parametrize(("cls", "blocking"), [(Half, 0), (OtherHalf, 1)])
+async def test_the_blocking_half_of_an_environment_leaves_the_loop_alone(cls: type, blocking: int) -> None:
+    session = Session(describe(cls))
+    session.start()
+    await session.areset()
+    assert (await session.astep({"word": "x"})).observation.result == "x"
+    threads = session._env.threads
+    assert threads[1 - blocking] == threading.get_ident()
+    assert threads[blocking] != threading.get_ident()
+    if cls is OtherHalf:
+        assert (await session.astep({"word": "later"})).observation.result == "later"
+    await session.aclose()
+
+
+async def test_a_blocking_reset_delays_nobody_has_a_deadline_and_may_fail() -> None:
+    session = Session(describe(Half))
+    session.start()
+    resetting = asyncio.create_task(session.areset(options={"how": "block"}))
+    turns = 0
+    while not resetting.done():
+        await asyncio.sleep(0.01)
+        turns += 1
+    assert turns > 1
+    for how in ("stop", "exit"):
+        with pytest.raises(EnvironmentFailedError):
+            await session.areset(options={"how": how})
+    with pytest.raises(StepTimeoutError):
+        await session.areset(options={"how": "block"}, timeout_s=0.05)
+    assert (await session.areset()).step == 0
     await session.aclose()
 
 

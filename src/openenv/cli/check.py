@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -29,7 +31,8 @@ def command(
     """
     from openenv.testing import check_env
 
-    report = check_env(target, seed=seed)
+    with contextlib.redirect_stdout(sys.stderr):  # what the environment prints is not the answer
+        report = check_env(target, seed=seed)
     if as_json:
         say_json({**asdict(report), "target": target, "ok": report.ok})
     else:

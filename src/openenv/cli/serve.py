@@ -37,7 +37,15 @@ def _option(flag: str, what: str, *more: str, default: str | bool = False, **how
 
 Host = Annotated[str, _option("--host", "Address to bind.", default=True)]
 Port = Annotated[
-    int, _option("--port", "Port to bind; 0 takes a free one.", "-p", default=True, min=0, max=65535)
+    int | None,
+    _option(
+        "--port",
+        "Port to bind; 0 takes a free one.",
+        "-p",
+        default="8000, or the package's own",
+        min=0,
+        max=65535,
+    ),
 ]
 Uds = Annotated[Path | None, _option("--uds", "Bind a Unix socket at this path instead.")]
 Token = Annotated[
@@ -100,7 +108,7 @@ Insecure = Annotated[bool, _option("--insecure", "Serve beyond this machine with
 def command(
     target: LocalTarget,
     host: Host = "127.0.0.1",
-    port: Port = 8000,
+    port: Port = None,
     uds: Uds = None,
     token: Token = None,
     max_sessions: MaxSessions = None,
@@ -121,6 +129,8 @@ def command(
     """Serve an environment over WebSocket and HTTP until Ctrl-C."""
     if reload and workers > 1:
         raise UsageError("--reload starts one process again: leave out --workers, or send it SIGHUP instead")
+    if port is None:
+        port = _usual_port(target)
     if reload:
         _supervise(target, host, port, uds)
     settings = {
@@ -145,6 +155,14 @@ def command(
     from openenv.cli._serving import application, run
 
     run(application(target, settings, execution.value), host=host, port=port, uds=uds, fd=listen_fd)
+
+
+def _usual_port(target: str) -> int:
+    """The port that the manifest of a published package asks for, else 8000."""
+    from openenv.catalog.manifest import is_package_folder, read_manifest
+
+    folder = Path(target).expanduser()
+    return read_manifest(folder).port if is_package_folder(folder) else 8000
 
 
 def _supervise(target: str, host: str, port: int, uds: Path | None) -> None:

@@ -18,7 +18,7 @@ from abc import ABC
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from openenv._drive import discard
+from openenv._drive import discard, settle
 from openenv.environment.annotations import keep_namespace
 from openenv.environment.episode import EPISODE, NP_RNG, RNG, attached
 from openenv.environment.fields import Field, class_fields, keep_fields, manages_fields, nearest_field
@@ -214,8 +214,12 @@ class Environment(ABC, Generic[ActT, ObsT, StateT]):
         return observation if transform is None else transform(observation)
 
     def _apply_rubric(self, action: Any, observation: Any) -> Any:
-        """Return the rubric's score of a step; 0.0 without a rubric."""
-        return 0.0 if self.rubric is None else self.rubric(action, observation)
+        """Return the rubric's score of a step; 0.0 without a rubric.
+
+        An asynchronous rubric is run to its end, unless an event loop runs in this thread: then its
+        awaitable is returned.
+        """
+        return 0.0 if self.rubric is None else settle(self.rubric(action, observation))
 
     async def _apply_rubric_async(self, action: Any, observation: Any) -> float:
         """Return the score of a rubric that may be asynchronous; 0.0 without a rubric."""

@@ -164,8 +164,12 @@ def _register_information(app: FastAPI, runtime: ServerRuntime) -> None:
     async def health() -> HealthResponse:
         return HealthResponse()
 
+    written: list[bytes] = []
+
     async def schema() -> Response:
-        return JSONResponse(to_jsonable(schemas(runtime.spec)))
+        if not written:  # every client asks, and making it takes milliseconds
+            written.append(bytes(JSONResponse(to_jsonable(schemas(runtime.spec))).body))
+        return Response(written[0], media_type="application/json")
 
     app.get("/metadata", tags=[INFO], summary="What the environment is", response_model=EnvironmentMetadata)(
         metadata

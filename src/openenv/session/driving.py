@@ -127,6 +127,22 @@ async def adrive(name: str, flow: Flow, failed: Failed, given_up: Callable[[], b
         return result
 
 
+def off_the_loop(thunk: Thunk) -> Thunk:
+    """Make a synchronous call of an asynchronous environment in a thread, where it delays nobody else."""
+
+    def guarded() -> Any:
+        try:
+            return thunk()
+        except StopIteration as stop:  # which no future can carry
+            raise RuntimeError(f"the environment raised StopIteration({stop.value!r})") from stop
+
+    async def call() -> Any:
+        value = await asyncio.to_thread(guarded)
+        return await value if inspect.isawaitable(value) else value
+
+    return call
+
+
 def resolve(value: Any) -> Any:
     """Run an awaitable (an async rubric of a synchronous environment) to its end in this thread.
 

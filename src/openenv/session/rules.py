@@ -13,11 +13,12 @@ import threading
 import time
 import uuid
 from collections.abc import Generator
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from openenv.environment import EnvironmentSpec, Episode, Transition
 from openenv.errors import EnvironmentFailedError, OpenEnvError
-from openenv.session.driving import Flow, Thunk
+from openenv.session.driving import Flow, Thunk, off_the_loop
 from openenv.session.limits import Limits
 from openenv.session.phase import Phase, order_error
 from openenv.types import EpisodeStatus, StepOutcome, StepResult
@@ -63,12 +64,14 @@ class EpisodeRules:
         before = self.phase
         spec.begin(env, episode)
         try:
-            raw = yield lambda: spec.call_reset(
+            call = partial(
+                spec.call_reset,
                 env,
                 seed=episode.seed if own_words else seed,
                 episode_id=episode.id if own_words else episode_id,
                 options=options,
             )
+            raw = yield off_the_loop(call) if spec.is_async and not spec.async_reset else call
             transition: Transition = yield lambda: spec.initial(env, raw)
         except OpenEnvError as error:
             if error.outcome is not StepOutcome.INVALID_ACTION:
@@ -97,7 +100,8 @@ class EpisodeRules:
         parsed = spec.validate_action(action)
         before = episode.step
         try:
-            raw = yield lambda: spec.call_step(env, parsed, timeout_s=timeout_s, extra=extra)
+            call = partial(spec.call_step, env, parsed, timeout_s=timeout_s, extra=extra)
+            raw = yield off_the_loop(call) if spec.is_async and not spec.async_step else call
             limit = self._count(episode)
             transition: Transition = yield lambda: spec.transition(env, parsed, raw, limit=limit)
         except OpenEnvError as error:
