@@ -15,18 +15,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from pydantic import BaseModel, BeforeValidator, Field
 from typing_extensions import TypedDict
 
 from openenv.environment import Environment, describe
-from openenv.errors import DefinitionError, InvalidActionError, SessionLost
-from openenv.tools import RESERVED_TOOL_NAMES, ToolSpec, tool, tool_result
+from openenv.errors import InvalidActionError, SessionLost
+from openenv.tools import ToolSpec, tool, tool_result
 from openenv.types import Outcome, StepOutcome
-
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""The machine is shared: examples may take long."""
 
 
 @dataclass
@@ -475,105 +470,3 @@ class TestCalls:
 
     def test_arguments_are_validated_copies(self):
         assert call("untyped", {"anything": [1]}).observation.result["data"] == [1]
-
-
-class TestDefinitions:
-    @pytest.mark.parametrize("name", sorted(RESERVED_TOOL_NAMES))
-    def test_reserved_names(self, name):
-        class Bad(Environment):
-            @tool(name=name)
-            def run(self) -> str:
-                return "x"
-
-        with pytest.raises(DefinitionError, match=rf"test_tools.py:\d+: Bad: '{name}' is no name for a tool"):
-            describe(Bad)
-
-    def test_a_tool_called_step_by_its_method(self):
-        class Bad(Environment):
-            @tool
-            def step(self, n: int) -> str:
-                return "x"
-
-        with pytest.raises(DefinitionError, match="step"):
-            describe(Bad)
-
-    def test_two_tools_of_one_name(self):
-        class Twice(Environment):
-            @tool
-            def a(self) -> str:
-                return "x"
-
-            @tool(name="a")
-            def b(self) -> str:
-                return "x"
-
-        with pytest.raises(DefinitionError, match="two tools are called 'a'"):
-            describe(Twice)
-
-    @pytest.mark.parametrize(
-        "function",
-        [lambda self, *args: 1, lambda self, **kwargs: 1, eval("lambda self, x, /: 1")],
-    )
-    def test_parameters_without_a_name(self, function):
-        function.__name__ = "run"
-        cls = type("Bad", (Environment,), {"run": tool(function), "__module__": __name__})
-        with pytest.raises(DefinitionError, match="has no name that an agent could use"):
-            describe(cls)
-
-    def test_types_without_a_schema(self):
-        class Thing:
-            pass
-
-        class Bad(Environment):
-            @tool
-            def run(self, thing: Thing) -> str:
-                return "x"
-
-        with pytest.raises(DefinitionError, match=r"no schema can be made of the tool 'run'"):
-            describe(Bad)
-
-    def test_a_return_type_without_a_schema_does_not_matter(self):
-        class Thing:
-            def __repr__(self) -> str:
-                return "thing"
-
-        result = tool_result(giving(Thing, None), Thing())
-        assert result["data"] == "thing"
-
-    def test_inherited_overridden_and_removed(self):
-        class Child(Kit):
-            def add(self, a: int, b: int = 3) -> int:
-                return a * b
-
-            boom = None
-
-        spec = describe(Child)
-        assert "boom" not in {t.name for t in spec.tools}
-        action = spec.validate_action({"tool_name": "add", "arguments": {"a": 4}})
-        assert spec.call_step(spec.make(), action).observation.result["data"] == 12
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-    max_leaves=8,
-)
-GIVERS = [giving(annotation, None) for annotation in (..., int, dict, list[Any], None, Any, str | None)]
-
-
-@PATIENT
-@given(st.sampled_from(GIVERS), json_values)
-def test_any_result_can_be_sent(spec, value):
-    result = tool_result(spec, value)
-    json.dumps(result, allow_nan=False).encode()
-    assert (result["meta"] == WRAP) == (
-        isinstance(result["structured_content"], dict) and list(result["structured_content"]) == ["result"]
-    ) or isinstance(value, dict)
-
-
-@PATIENT
-@given(st.dictionaries(st.text(max_size=4), json_values, max_size=4))
-def test_any_arguments_give_an_observation(arguments):
-    seen = call("add", arguments)
-    json.dumps(json.loads(seen.observation.model_dump_json()))
-    assert (seen.observation.error is None) == (seen.outcome is StepOutcome.OK)

@@ -252,10 +252,9 @@ def create_app(
         mode: `simulation` or `production`; None reads `OPENENV_MODE`.
         reset_observation_cls: model of the first observation, if it is another one.
     """
+    what = (env, action_cls, observation_cls)
     app = create_fastapi_app(
-        env,
-        action_cls,
-        observation_cls,
+        *what,
         max_concurrent_envs,
         concurrency_config,
         env_name,
@@ -263,18 +262,13 @@ def create_app(
         mode=mode,
         reset_observation_cls=reset_observation_cls,
     )
-    if os.environ.get("ENABLE_WEB_INTERFACE", "").strip().lower() not in _TRUE:
-        return app
-    if app.state.openenv.settings.production:
-        log_event(logger, logging.WARNING, "no page in production mode: it would reset and step")
+    if not _page_wanted(app):
         return app
     from openenv.server.web_interface import mount
 
     mount(
         app,
-        env,
-        action_cls,
-        observation_cls,
+        *what,
         env_name,
         gradio_builder=gradio_builder,
         custom_tab_name=custom_tab_name,
@@ -283,6 +277,15 @@ def create_app(
         title_override=title_override,
     )
     return app
+
+
+def _page_wanted(app: FastAPI) -> bool:
+    if os.environ.get("ENABLE_WEB_INTERFACE", "").strip().lower() not in _TRUE:
+        return False
+    if app.state.openenv.settings.production:
+        log_event(logger, logging.WARNING, "no page in production mode: it would reset and step")
+        return False
+    return True
 
 
 def make_app(target: Any, settings: ServerSettings | None = None) -> FastAPI:
