@@ -460,6 +460,41 @@ def test_words_that_are_not_of_the_protocol_lose_the_worker(tmp_path: Path) -> N
             assert "cannot be read" in str(outcome) or "a frame of" in str(outcome)
 
 
+@pytest.mark.parametrize("slot", [1.0, [0], "0", 5, True, None, 2**70])
+def test_an_answer_for_no_slot_loses_the_worker(tmp_path: Path, slot: Any) -> None:
+    """A worker that was taken over answers for slots that are none, or not its own."""
+    import msgspec
+
+    head = msgspec.msgpack.encode((None, 0, [], []))
+    try:
+        rows = msgspec.msgpack.encode([(slot, 2, {"message": "forged"})])
+    except OverflowError:
+        rows = msgspec.msgpack.encode([(float(slot), 2, {"message": "forged"})])
+    frame = len(head).to_bytes(4) + head + rows
+    hostile = GAME.replace(
+        "return by + 1",
+        "\n".join(
+            [
+                "pass",
+                "        import stat",
+                f"        frame = {len(frame).to_bytes(4) + frame!r}",
+                "        for fd in range(3, 64):",
+                "            try:",
+                "                if stat.S_ISSOCK(os.fstat(fd).st_mode):",
+                "                    os.write(fd, frame)",
+                "            except OSError:",
+                "                pass",
+                "        return by",
+            ]
+        ),
+    )
+    (tmp_path / "forger.py").write_text(hostile)
+    with openenv.make_pool(tmp_path / "forger.py", n=1, workers=1) as pool:
+        pool.reset()
+        (outcome,) = pool.step([1])
+        assert isinstance(outcome, SessionLost), outcome
+
+
 # What is left ----------------------------------------------------------------------------------------
 
 

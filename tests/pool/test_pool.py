@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ import openenv
 from openenv.errors import (
     EnvironmentFactoryError,
     EnvironmentFailedError,
+    InfrastructureError,
     InvalidActionError,
     OpenEnvError,
     OrderError,
@@ -473,6 +475,23 @@ async def test_closing_wakes_whoever_waits() -> None:
     await pool.close()
     with pytest.raises(OrderError, match="closed"):
         await waiting
+
+
+def test_ctrl_c_in_a_call_leaves_the_pool_usable() -> None:
+    with openenv.make_pool(Walk, n=3, workers=0) as pool:
+        pool.reset()
+        timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            pool.step([{"by": 1}, {"by": 1, "pause": 20.0}, {"by": 1}])
+        timer.join()
+        outcomes = {ready.slot: ready.outcome for ready in pool}
+        assert seen(outcomes[0]) == seen(outcomes[2]) == 1
+        assert isinstance(outcomes[1], InfrastructureError)
+        assert "interrupted" in str(outcomes[1])
+        assert pool.idle == [0, 1, 2]
+        assert [seen(o) for o in pool.step([{"by": 1}] * 2, indices=[0, 2])] == [2, 2]
+        assert seen(pool.reset(indices=[1])[0]) == 0
 
 
 def test_another_event_loop_has_no_part_in_the_pool(workers: int) -> None:

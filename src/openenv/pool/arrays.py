@@ -92,12 +92,15 @@ class Writer:
         self._blocks.pop(number).close()
 
     def begin(self) -> None:
-        """A new frame begins; it gets the largest free block."""
+        """A new frame begins; it gets the largest free block, of those the last that was freed.
+
+        That one is most likely still in the processor's cache.
+        """
         self._block, self._room, self._used, self._total = None, 0, 0, 0
         self._full = False
         self.news = []
         if self._free:
-            self._block = max(self._free, key=lambda number: len(self._blocks[number]))
+            self._block = max(reversed(self._free), key=lambda number: len(self._blocks[number]))
             self._view = memoryview(self._blocks[self._block])
             self._room = len(self._view)
 

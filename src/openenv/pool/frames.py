@@ -17,7 +17,7 @@ import msgspec
 from pydantic import BaseModel
 
 from openenv.environment import EnvironmentSpec
-from openenv.errors import InfrastructureError, OpenEnvError, ProtocolError
+from openenv.errors import OpenEnvError, ProtocolError
 from openenv.pool.arrays import (
     INLINE,
     JSON_TEXT,
@@ -83,7 +83,11 @@ def encode_calls(
 ) -> bytes:
     """Encode calls for a worker, with what it must know of its blocks."""
     try:
-        return _encode_calls((free, new, drop, [_call(call) for call in calls]))
+        rows = [
+            (call.slot, _STEP, call.action, call.timeout_s) if type(call.action) is dict else _call(call)
+            for call in calls
+        ]
+        return _encode_calls((free, new, drop, rows))
     except _REFUSED:
         return _encode_calls((free, new, drop, [_call(call, slowly=True) for call in calls]))
 
@@ -272,7 +276,7 @@ class ResultReader:
             self._readers += map(self._reader, classes)
             self.arrays.enter(block)
             rows = self._rows(memoryview(frame)[4 + length :])
-            return [self._arrival(row) for row in rows], int(wanted)
+            return self._arrivals(rows), int(wanted)
         # Boundary: the worker ran an author's code; whatever it sent must not end the pool.
         except Exception as problem:
             raise ProtocolError(
@@ -281,22 +285,26 @@ class ResultReader:
         finally:
             self.arrays.leave()
 
-    def _arrival(self, row: list[Any]) -> Arrival:
-        slot, form = row[0], row[1]
-        if form == _ORDINARY:
-            seen = self._readers[row[2]](row[3])
-            seed, episode = self._episodes[slot]
-            return (
-                slot,
-                StepResult(
-                    seen, row[3]["reward"], False, None, _OK, _RUNNING, None, {}, seed, episode, row[4]
-                ),
-            )
-        if form == _ERROR:
-            error = error_from_payload(row[2])
-            error.session = row[2].get("session")
-            return slot, error
-        return slot, self._result(row)
+    def _arrivals(self, rows: list[list[Any]]) -> list[Arrival]:
+        arrivals: list[Arrival] = []
+        add, readers, episodes = arrivals.append, self._readers, self._episodes
+        for row in rows:
+            slot, form, content = row[0], row[1], row[2]
+            if form == _ORDINARY:
+                seed, episode = episodes[slot]
+                data = row[3]
+                seen, reward = readers[content](data), data["reward"]
+                result: StepResult[Any] = StepResult(
+                    seen, reward, False, None, _OK, _RUNNING, None, {}, seed, episode, row[4]
+                )
+                add((slot, result))
+            elif form == _ERROR:
+                error = error_from_payload(content)
+                error.session = content.get("session")
+                add((slot, error))
+            else:
+                add((slot, self._result(row)))
+        return arrivals
 
     def _result(self, row: list[Any]) -> StepResult[Any]:
         slot, _, kind, data, reward, done, metadata, outcome, status, reason, parts, seed, episode, step = row
@@ -330,8 +338,3 @@ class ResultReader:
 
     def _hook(self, code: int, data: memoryview) -> Any:
         return self.arrays.get(data) if code == SHARED else _from_ext(code, data)
-
-
-def broken(problem: BaseException) -> InfrastructureError:
-    """The error for a call that failed outside the environment and its session."""
-    return InfrastructureError(f"{type(problem).__name__} in a worker: {problem}")

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from openenv.errors import InfrastructureError
 from openenv.pool.calls import Answer, Arrival, BackendStatistics, Call
 from openenv.pool.seats import Seats
 from openenv.pool.signal import Signal
@@ -53,20 +54,31 @@ class InlineBackend:
     def pump(self) -> list[Arrival]:
         """Make calls for a few milliseconds; return those answered."""
         self._signal.clear()
-        waiting, run = self._waiting, self._seats.run
-        arrivals: list[Arrival] = []
+        waiting, done = self._waiting, self._done
         if waiting:
-            turn_ends = time.monotonic() + _TURN_S
-            while waiting:
-                call = waiting.popleft()
-                arrivals.append((call.slot, run(call)))
-                if time.monotonic() > turn_ends:
-                    break
+            self._make()
             if waiting:
                 self._signal.set()
-        while self._done:
-            arrivals.append(self._done.popleft())
+        arrivals: list[Arrival] = []
+        while done:
+            arrivals.append(done.popleft())
         return arrivals
+
+    def _make(self) -> None:
+        turn_ends = time.monotonic() + _TURN_S
+        while self._waiting:
+            call = self._waiting.popleft()
+            try:
+                answer = self._seats.run(call)
+            except (
+                BaseException
+            ):  # Boundary: Ctrl-C in the middle of a call, whose slot is answered all the same.
+                why = f"{call.kind}() of slot {call.slot} was interrupted"
+                self._report(call.slot, InfrastructureError(why))
+                raise
+            self._done.append((call.slot, answer))
+            if time.monotonic() > turn_ends:
+                return
 
     def alarm(self) -> float | None:
         """Nothing is due by the clock."""

@@ -206,7 +206,7 @@ class LocalBackend:
     def _take(self, share: _Share, worker: _Worker, arrivals: list[Arrival], wanted: int) -> None:
         busy = share.busy
         for slot, _ in arrivals:
-            if busy.pop(slot, 0) == 0:
+            if type(slot) is not int or busy.pop(slot, 0) == 0:
                 raise ProtocolError(f"an answer of slot {slot}, which has no call")
         share.failures = 0
         self._arrivals += arrivals

@@ -97,8 +97,8 @@ def _revalidate(cls: type[BaseModel]) -> Callable[[dict[str, Any]], Any]:
 
 
 def find_model(module: str, name: str) -> type[BaseModel] | None:
-    """A model class by where it was defined, if that is loaded here. Nothing is imported."""
+    """A model class by where it was defined, if that is loaded here. No code runs, nothing is imported."""
     found: Any = sys.modules.get(module)
     for part in name.split("."):
-        found = getattr(found, part, None)
+        found = getattr(found, "__dict__", {}).get(part)
     return found if isinstance(found, type) and issubclass(found, BaseModel) else None
