@@ -9,9 +9,11 @@ Catch at the altitude you need::
     │   └── OrderError                  step before reset, step after the end, call after close
     ├── EnvironmentFailedError          the environment's fault (outcome env_error)
     │   ├── StepTimeoutError            its deadline passed; the work was stopped (outcome timeout)
+    │   │   └── CallCancelledError      its caller took it back; the work was stopped
     │   └── RubricError                 a rubric's score is not a finite number
     ├── InfrastructureError             the machinery's fault: mask it, retry it (outcome infra_error)
     │   ├── SessionLost                 the episode is gone; never continued on a fresh environment
+    │   ├── ReplyGoneError              the call ran, and its reply is not kept any more
     │   ├── SessionNotFoundError        no such session here (closed, expired, never opened)
     │   ├── SessionCapacityError        the server is full; ``retry_after`` says when to come back
     │   ├── PoolBusyError               a pool has as many calls on their way as it may have
@@ -34,6 +36,7 @@ Catch at the altitude you need::
         ├── ConcurrencyConfigurationError   more sessions than the environment allows
         ├── SandboxOptionError      an option of a sandbox that makes no sense
         ├── SamplingError               a schema from which no valid action can be drawn
+        ├── NotSupportedError       the environment cannot do that
         ├── MissingExtraError           an optional dependency is not installed
         └── NotAvailableError           a part of OpenEnv that this version does not have
 
@@ -153,6 +156,16 @@ class StepTimeoutError(EnvironmentFailedError, TimeoutError):
         self.partial = partial
 
 
+class CallCancelledError(StepTimeoutError):
+    """A call that its caller took back before it was over; no reward exists for it.
+
+    One that had not begun left nothing behind; one that ran was stopped like a call whose deadline passed.
+    """
+
+    code = "CANCELLED"
+    retryable = False
+
+
 class RubricError(EnvironmentFailedError):
     """A rubric returned something that cannot be a reward.
 
@@ -181,6 +194,16 @@ class SessionLost(InfrastructureError, ConnectionError):
     The episode cannot go on. Open a new session and reset; a step is never sent to a fresh,
     un-reset environment on the caller's behalf.
     """
+
+    code = "SESSION_LOST"
+
+
+class ReplyGoneError(InfrastructureError):
+    """A request that came twice, and the reply to the first is not kept any more: it is not run again."""
+
+    code = "REPLY_GONE"
+    retryable = False
+    session_fate = "alive"
 
 
 class SessionNotFoundError(InfrastructureError):
@@ -412,6 +435,12 @@ class SamplingError(UsageError):
     def __init__(self, message: str = "", *, field: str = "", **context: Any) -> None:
         super().__init__(message, **context)
         self.field = field
+
+
+class NotSupportedError(UsageError):
+    """Something that this environment cannot do, such as a snapshot of one that has no `snapshot` method."""
+
+    code = "NOT_SUPPORTED"
 
 
 class MissingExtraError(UsageError, ImportError):

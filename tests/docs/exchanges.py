@@ -9,7 +9,9 @@
 ``http`` blocks: the request line, header lines, a blank line and a JSON body, each behind ``>``; the answer's
 status, headers of interest and body behind ``<``. All requests of a page share one cookie jar.
 
-In what is expected, the string ``"..."`` stands for any value and the key ``"..."`` for any further keys.
+In what is expected, the string ``"..."`` stands for any value and the key ``"..."`` for any further keys. A
+string ``"$name"`` stands for a value that the server chose: whatever it is where the name first appears, and
+the same from then on, in what is sent as well, over all connections of the page.
 Attributes of the fence: ``path`` (/ws), ``port`` (8000), ``subprotocol``.
 """
 
@@ -24,20 +26,28 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from openenv.protocol.extended import Codec, JsonCodec, codec_of
+from openenv.protocol.jsonvalue import to_jsonable
+from openenv.protocol.packing import pack
+
 ANY = "..."
 
 
-def alike(expected: Any, actual: Any) -> bool:
-    """Whether `actual` is what `expected` shows."""
+def alike(expected: Any, actual: Any, chosen: dict[str, Any] | None = None) -> bool:
+    """Whether `actual` is what `expected` shows; values of names are kept in `chosen`."""
     if expected == ANY:
         return True
+    if chosen is not None and isinstance(expected, str) and expected.startswith("$"):
+        return bool(chosen.setdefault(expected, actual) == actual)
     if isinstance(expected, dict) and isinstance(actual, dict):
         wanted = {key: value for key, value in expected.items() if key != ANY}
         if ANY not in expected and set(wanted) != set(actual):
             return False
-        return all(key in actual and alike(value, actual[key]) for key, value in wanted.items())
+        return all(key in actual and alike(value, actual[key], chosen) for key, value in wanted.items())
     if isinstance(expected, list) and isinstance(actual, list):
-        return len(expected) == len(actual) and all(map(alike, expected, actual))
+        return len(expected) == len(actual) and all(
+            alike(e, a, chosen) for e, a in zip(expected, actual, strict=True)
+        )
     return bool(expected == actual and isinstance(expected, bool) == isinstance(actual, bool))
 
 
@@ -53,24 +63,45 @@ def turns(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def replay_wire(text: str, port: int, attributes: dict[str, str]) -> None:
-    """Send and compare the frames of one connection.
+def filled(message: Any, chosen: dict[str, Any]) -> Any:
+    """A message to send, with the values of names in their places."""
+    if isinstance(message, dict):
+        return {key: filled(value, chosen) for key, value in message.items()}
+    if isinstance(message, list):
+        return [filled(value, chosen) for value in message]
+    return chosen.get(message, message) if isinstance(message, str) else message
+
+
+def replay_wire(text: str, port: int, attributes: dict[str, str], chosen: dict[str, Any]) -> None:
+    """Send and compare the frames of one connection; those of MessagePack are shown as JSON.
 
     Raises:
         AssertionError: the server answers otherwise.
     """
     offered = [Subprotocol(attributes["subprotocol"])] if "subprotocol" in attributes else None
+    codec = codec_of(attributes.get("subprotocol")) or JsonCodec()
     url = f"ws://127.0.0.1:{port}{attributes.get('path', '/ws')}"
     with connect(url, subprotocols=offered, open_timeout=10, close_timeout=5, proxy=None) as socket:
         assert socket.subprotocol == attributes.get("subprotocol")
         for direction, frame in turns(text):
             if direction == ">":
-                socket.send(frame)
+                socket.send(_to_send(frame, codec, chosen))
             elif frame.startswith("close "):
                 _expect_close(socket, int(frame.split()[1]))
             else:
                 answer = socket.recv(timeout=10)
-                assert alike(json.loads(frame), json.loads(answer)), f"expected {frame}\nreceived {answer!s}"
+                assert isinstance(answer, bytes) is codec.binary
+                raw = answer if isinstance(answer, bytes) else answer.encode()
+                shown = to_jsonable(codec.values(raw))
+                assert alike(json.loads(frame), shown, chosen), f"expected {frame}\nreceived {shown}"
+
+
+def _to_send(frame: str, codec: Codec, chosen: dict[str, Any]) -> str | bytes:
+    try:
+        message = filled(json.loads(frame), chosen)
+    except ValueError:
+        return frame
+    return pack(message) if codec.binary else json.dumps(message)
 
 
 def _expect_close(socket: Any, code: int) -> None:

@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -50,6 +50,7 @@ class Page:
         self._background: list[subprocess.Popen[str]] = []
         self._python: subprocess.Popen[str] | None = None
         self._printed = ""
+        self._chosen: dict[str, Any] = {}
         self._client = httpx.Client(timeout=15, trust_env=False)
 
     def __enter__(self) -> Self:
@@ -130,7 +131,7 @@ class Page:
         port = int(self._port(snippet.attributes.get("port", "8000")))
         try:
             if snippet.kind == "wire":
-                replay_wire(snippet.text, port, snippet.attributes)
+                replay_wire(snippet.text, port, snippet.attributes, self._chosen)
             else:
                 self._client.base_url = f"http://127.0.0.1:{port}"
                 replay_http(snippet.text, self._client)

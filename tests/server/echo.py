@@ -21,6 +21,7 @@ from urllib.parse import parse_qs
 from openenv.errors import EnvironmentFactoryError, SessionCapacityError
 from openenv.protocol import handshake
 from openenv.protocol import websocket as ws
+from openenv.protocol.extended import codec_of
 from openenv.protocol.websocket import Close, Event, Frames
 from openenv.server.asgi_ws import websocket_endpoint
 from openenv.server.contract import MAX_PENDING, Send
@@ -37,14 +38,14 @@ class EchoDoor:
     def __init__(
         self,
         query: Mapping[str, list[str]],
-        extended: bool,
+        subprotocol: str | None,
         send: Send,
         close: CloseConnection,
         shard: Shard | None = None,
     ) -> None:
         self.shard = None if "threaded" in query else shard
         self.query = query
-        self.extended = extended
+        self.extended = codec_of(subprotocol) is not None
         self.on_drained: Callable[[], None] | None = None
         self.received: list[bytes] = []
         self.opened = False
@@ -143,12 +144,12 @@ class EchoRuntime:
         path: str,
         query: str,
         headers: Mapping[str, str],
-        extended: bool,
+        subprotocol: str | None,
         send: Send,
         close: CloseConnection,
         client: str | None,
     ) -> EchoDoor:
-        door = EchoDoor(parse_qs(query, keep_blank_values=True), extended, send, close, self.shard)
+        door = EchoDoor(parse_qs(query, keep_blank_values=True), subprotocol, send, close, self.shard)
         self.doors.append(door)
         return door
 

@@ -11,7 +11,8 @@ from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 from websockets.sync.client import connect
 
 from openenv.protocol import websocket as ws
-from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL
+from openenv.protocol.extended import codec_of
+from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
 from openenv.server.run import BackgroundServer
 
 TRANSPORTS = [
@@ -204,6 +205,27 @@ def test_the_extended_protocol_is_negotiated(url: str, path: str) -> None:
     with RawClient(url, path, subprotocols=("openenv.bearer.token",)) as client:
         assert client.subprotocol == "openenv.bearer.token"
         assert client.ask(b"extended?") == b"no"
+
+
+def test_msgpack_is_preferred_and_travels_in_binary_frames(url: str, path: str) -> None:
+    offer = (EXTENDED_SUBPROTOCOL, MSGPACK_SUBPROTOCOL)
+    with RawClient(url, path, subprotocols=offer) as client:
+        assert client.subprotocol == MSGPACK_SUBPROTOCOL
+        client.text(b"hello")
+        assert client.event() == ws.Binary(b"hello")
+    with RawClient(url, "/mcp", subprotocols=offer) as client:
+        assert client.subprotocol is None
+
+
+@pytest.mark.parametrize("why", ["capacity", "factory"])
+def test_a_refusal_is_written_as_agreed(url: str, why: str) -> None:
+    for subprotocol in (EXTENDED_SUBPROTOCOL, MSGPACK_SUBPROTOCOL):
+        codec = codec_of(subprotocol)
+        assert codec is not None
+        with RawClient(url, f"/ws?refuse={why}", subprotocols=[subprotocol]) as client:
+            event = client.event()
+            assert type(event) is (ws.Binary if codec.binary else ws.Text)
+            assert codec.values(event.payload)["type"] == "error"
 
 
 def test_the_policy_is_asked_and_its_rejection_is_the_answer(url: str, runtime: EchoRuntime) -> None:

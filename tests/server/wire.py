@@ -10,6 +10,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from openenv.environment import describe
+from openenv.protocol.extended import JsonCodec, codec_of
+from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
+from openenv.protocol.packing import pack
 from openenv.server.runtime import ServerRuntime
 from openenv.server.settings import ServerSettings
 
@@ -41,6 +44,7 @@ class Wire:
         query: str = "",
         *,
         extended: bool = False,
+        msgpack: bool = False,
         client: str | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -54,7 +58,9 @@ class Wire:
         def close(code: int, reason: str) -> None:
             loop.call_soon_threadsafe(self.closed.set_result, code)
 
-        self.door = runtime.open_door(path, query, {}, extended, send, close, client)
+        subprotocol = MSGPACK_SUBPROTOCOL if msgpack else EXTENDED_SUBPROTOCOL if extended else None
+        self.codec = codec_of(subprotocol) or JsonCodec()
+        self.door = runtime.open_door(path, query, {}, subprotocol, send, close, client)
 
     async def __aenter__(self) -> Self:
         await self.door.open()
@@ -66,12 +72,12 @@ class Wire:
         await self.door.lost()
 
     def send(self, message: Any, *, binary: bool = False) -> None:
-        raw = message if isinstance(message, bytes) else json.dumps(message).encode()
-        self.door.receive(raw, binary)
+        encode = pack if self.codec.binary else lambda value: json.dumps(value).encode()
+        raw = message if isinstance(message, bytes) else encode(message)
+        self.door.receive(raw, binary is not self.codec.binary)
 
     async def reply(self) -> dict[str, Any]:
-        frame: dict[str, Any] = json.loads(await asyncio.wait_for(self.frames.get(), 10))
-        return frame
+        return self.codec.values(await asyncio.wait_for(self.frames.get(), 30))
 
     async def ask(self, message: Any, *, binary: bool = False) -> dict[str, Any]:
         self.send(message, binary=binary)

@@ -43,6 +43,8 @@ from openenv.types import StepResult
 MAX_ID = 2**63 - 1
 """Largest id of a request."""
 _BESIDE = {"reward", "done"}
+_BRACE = ord("{")
+"""How a body in JSON begins, and none in MessagePack, where it is a small map."""
 
 
 class ExtendedRequest(msgspec.Struct):
@@ -135,8 +137,8 @@ class Codec(ABC):
         """Encode a request."""
 
     @abstractmethod
-    def translated(self, body: bytes, source: Codec) -> bytes:
-        """A body of another codec as one of this."""
+    def translated(self, body: bytes) -> bytes:
+        """A body of either codec as one of this."""
 
     @abstractmethod
     def values(self, body: bytes) -> dict[str, Any]:
@@ -211,9 +213,9 @@ class JsonCodec(Codec):
         """Encode a request."""
         return encode_json(_message(kind, data, id, session, timeout_s))
 
-    def translated(self, body: bytes, source: Codec) -> bytes:
-        """A body of another codec as one of this."""
-        return body if isinstance(source, JsonCodec) else encode_json(source.values(body))
+    def translated(self, body: bytes) -> bytes:
+        """A body of either codec as one of this."""
+        return body if body[0] == _BRACE else encode_json(MsgpackCodec().values(body))
 
     def values(self, body: bytes) -> dict[str, Any]:
         """A body, decoded."""
@@ -322,9 +324,9 @@ class MsgpackCodec(Codec):
         """Encode a request."""
         return pack(_message(kind, data, id, session, timeout_s))
 
-    def translated(self, body: bytes, source: Codec) -> bytes:
-        """A body of another codec as one of this."""
-        return body if isinstance(source, MsgpackCodec) else pack(source.values(body))
+    def translated(self, body: bytes) -> bytes:
+        """A body of either codec as one of this."""
+        return pack(json.loads(body)) if body[0] == _BRACE else body
 
     def values(self, body: bytes) -> dict[str, Any]:
         """A body, decoded."""

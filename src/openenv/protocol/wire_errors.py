@@ -31,12 +31,17 @@ def _tree(root: type[OpenEnvError]) -> dict[str, type[OpenEnvError]]:
 _BY_NAME = _tree(OpenEnvError)
 _BY_CODE: dict[str, type[OpenEnvError]] = {
     "INVALID_JSON": errors.ProtocolError,
+    "INVALID_MSGPACK": errors.ProtocolError,
     "UNKNOWN_TYPE": errors.ProtocolError,
     "VALIDATION_ERROR": errors.InvalidActionError,
     "EXECUTION_ERROR": errors.EnvironmentFailedError,
     "CAPACITY_REACHED": errors.SessionCapacityError,
     "FACTORY_ERROR": errors.EnvironmentFactoryError,
     "SESSION_ERROR": errors.InfrastructureError,
+    "SESSION_LOST": errors.SessionLost,
+    "REPLY_GONE": errors.ReplyGoneError,
+    "CANCELLED": errors.CallCancelledError,
+    "NOT_SUPPORTED": errors.NotSupportedError,
 }
 
 

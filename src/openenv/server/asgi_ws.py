@@ -18,13 +18,13 @@ from typing import Any
 
 from openenv.errors import OpenEnvError, SessionCapacityError
 from openenv.protocol import websocket as ws
-from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL
-from openenv.protocol.plain import encode_error
+from openenv.protocol.handshake import MSGPACK_SUBPROTOCOL
 from openenv.server.contract import (
     MAX_PENDING,
     MAX_UNREAD_BYTES,
     Door,
     DoorRuntime,
+    refusal,
     select_subprotocol,
 )
 from openenv.server.scope import Scope, client_of, headers_of, path_of, query_of
@@ -55,12 +55,14 @@ async def websocket_endpoint(runtime: DoorRuntime, scope: Scope, receive: Receiv
     if rejection is not None:
         await _refuse(scope, send, rejection)
         return
-    selected = select_subprotocol(scope.get("subprotocols", ()))
+    selected = select_subprotocol(scope.get("subprotocols", ()), path)
     await send({"type": "websocket.accept", "subprotocol": selected})
     outbox = _Outbox(send, 2 * runtime.max_frame_bytes)
-    extended = selected == EXTENDED_SUBPROTOCOL
-    door = runtime.open_door(path, query, headers, extended, outbox.send_text, outbox.close, client)
-    connection = _Connection(door, outbox, receive, runtime.max_frame_bytes)
+    say = outbox.send_binary if selected == MSGPACK_SUBPROTOCOL else outbox.send_text
+    door = runtime.open_door(path, query, headers, selected, say, outbox.close, client)
+    connection = _Connection(
+        door, outbox, receive, runtime.max_frame_bytes, lambda error: say(refusal(selected, error))
+    )
     tasks = {asyncio.create_task(work) for work in (connection.open(), connection.read(), outbox.pump())}
     try:
         await outbox.finished
@@ -96,7 +98,15 @@ async def _refuse(scope: Scope, send: AsgiSend, rejection: Rejection) -> None:
 class _Connection:
     """The incoming half: reads ASGI events, hands messages to the door once it is open."""
 
-    def __init__(self, door: Door, outbox: _Outbox, receive: Receive, max_bytes: int) -> None:
+    def __init__(
+        self,
+        door: Door,
+        outbox: _Outbox,
+        receive: Receive,
+        max_bytes: int,
+        refuse: Callable[[OpenEnvError], None],
+    ) -> None:
+        self._refuse = refuse
         self._door = door
         self._outbox = outbox
         self._receive = receive
@@ -111,7 +121,7 @@ class _Connection:
             await self._door.open()
         except OpenEnvError as error:
             code = ws.TRY_AGAIN_LATER if isinstance(error, SessionCapacityError) else ws.NORMAL
-            self._outbox.send_text(encode_error(error))
+            self._refuse(error)
             self._outbox.close(code, "")
         except Exception:  # Boundary: whatever a door raises ends this connection only.
             logger.exception("Opening a WebSocket connection failed")

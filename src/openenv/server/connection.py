@@ -25,14 +25,15 @@ from typing import Any, Protocol, cast
 from openenv.errors import OpenEnvError, SessionCapacityError
 from openenv.protocol import handshake
 from openenv.protocol import websocket as ws
-from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL, HandshakeError, RequestHead
-from openenv.protocol.plain import encode_error
+from openenv.protocol.handshake import MSGPACK_SUBPROTOCOL, HandshakeError, RequestHead
 from openenv.protocol.websocket import Binary, Close, Event, Frames, Ping, Text, WebSocketError
 from openenv.server.contract import (
     MAX_PENDING,
     MAX_UNREAD_BYTES,
     Door,
     DoorRuntime,
+    Send,
+    refusal,
     select_subprotocol,
 )
 from openenv.server.shard_reader import ShardReader
@@ -104,8 +105,10 @@ class DoorConnection(asyncio.Protocol):
         "_phase",
         "_reader",
         "_runtime",
+        "_send",
         "_settings",
         "_state",
+        "_subprotocol",
         "_timer",
         "_transport",
         "_waiting",
@@ -114,6 +117,8 @@ class DoorConnection(asyncio.Protocol):
     _transport: asyncio.Transport
     _writer: FrameWriter
     _door: Door
+    _subprotocol: str | None
+    _send: Send
 
     def __init__(
         self,
@@ -165,15 +170,18 @@ class DoorConnection(asyncio.Protocol):
         except HandshakeError as error:
             self._refuse(error.status, error.message, error.headers)
             return
-        selected = select_subprotocol(handshake.offered_subprotocols(request.headers))
+        selected = select_subprotocol(handshake.offered_subprotocols(request.headers), request.path)
+        writer = self._writer
+        self._subprotocol = selected
+        self._send = writer.send_binary if selected == MSGPACK_SUBPROTOCOL else writer.send_text
         self._writer.write(handshake.accept_response(key, selected))
         self._phase = Phase.OPENING
         self._door = self._runtime.open_door(
             request.path,
             request.query,
             request.headers,
-            selected == EXTENDED_SUBPROTOCOL,
-            self._writer.send_text,
+            selected,
+            self._send,
             self.close,
             peer,
         )
@@ -202,7 +210,7 @@ class DoorConnection(asyncio.Protocol):
             await self._door.open()
         except OpenEnvError as error:
             code = ws.TRY_AGAIN_LATER if isinstance(error, SessionCapacityError) else ws.NORMAL
-            self._writer.send_text(encode_error(error))
+            self._send(refusal(self._subprotocol, error))
             self.close(code, "")
         except Exception:  # Boundary: whatever a door raises ends this connection only.
             logger.exception("Opening a WebSocket connection failed")

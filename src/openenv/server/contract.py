@@ -11,7 +11,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL, RequestHead
+from openenv.errors import OpenEnvError
+from openenv.protocol.extended import codec_of
+from openenv.protocol.handshake import EXTENDED_SUBPROTOCOL, MSGPACK_SUBPROTOCOL, RequestHead
+from openenv.protocol.plain import encode_error
 from openenv.server.security import BEARER_SUBPROTOCOL, Rejection
 from openenv.session.shards import Shard
 
@@ -22,20 +25,31 @@ MAX_UNREAD_BYTES = 1024 * 1024
 """Bytes a peer may leave unread before its transport stops reading from it."""
 
 
-def select_subprotocol(offered: Iterable[str]) -> str | None:
-    """The subprotocol to select: the extended protocol if it is offered.
+def select_subprotocol(offered: Iterable[str], path: str) -> str | None:
+    """The subprotocol to select for a connection to a path.
 
+    The extended protocol, in MessagePack rather than in JSON, if it is offered; JSON-RPC has no such form.
     Else the one by which a browser sent its token, because a browser gives up a connection that selects none
     of those it offered; plain is spoken then. Else none.
     """
     names = list(offered)
-    if EXTENDED_SUBPROTOCOL in names:
-        return EXTENDED_SUBPROTOCOL
+    for ours in (MSGPACK_SUBPROTOCOL, EXTENDED_SUBPROTOCOL):
+        if ours in names and not path.endswith("/mcp"):
+            return ours
     return next((name for name in names if name.startswith(BEARER_SUBPROTOCOL)), None)
 
 
+def refusal(subprotocol: str | None, error: OpenEnvError) -> bytes:
+    """The message that says why a connection gets no session."""
+    codec = codec_of(subprotocol)
+    return encode_error(error) if codec is None else codec.frame(codec.error(error))
+
+
 Send = Callable[[bytes], None]
-"""Send one text message of UTF-8 bytes; from any thread, in the order of the calls."""
+"""Send one message; from any thread, in the order of the calls.
+
+It is a binary message where the subprotocol is `openenv.2.msgpack`, else a text of UTF-8 bytes.
+"""
 
 Close = Callable[[int, str], None]
 """Close the connection with a code and a reason, after what was sent before; from any thread."""
@@ -111,7 +125,7 @@ class DoorRuntime(Protocol):
         path: str,
         query: str,
         headers: Mapping[str, str],
-        extended: bool,
+        subprotocol: str | None,
         send: Send,
         close: Close,
         client: str | None,

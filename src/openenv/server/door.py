@@ -99,7 +99,6 @@ class SocketDoor:
     Attributes:
         on_drained: see `openenv.server.contract.Door`.
         gone: whether the connection was lost; it can hold no session any more.
-        extended: whether the connection speaks the extended protocol.
     """
 
     name = "ws"
@@ -113,11 +112,9 @@ class SocketDoor:
         *,
         query: str = "",
         client: str | None = None,
-        extended: bool = False,
         auto_reset: bool = False,
     ) -> None:
         self.runtime = runtime
-        self.extended = extended
         self.on_drained: Callable[[], None] | None = None
         self._send = send
         self._close = close
@@ -204,6 +201,12 @@ class SocketDoor:
         if tell is not None and len(messages) <= MAX_PENDING:
             tell()
 
+    def lose(self, session_id: str, reason: str) -> None:
+        """A session was ended that the door may hold beside its own; called on the home loop."""
+
+    def notify(self, kind: str, data: dict[str, Any]) -> None:
+        """Tell the peer something that is no answer; the plain protocol has no words for it."""
+
     def end(self, code: int, reason: str) -> None:
         """Close the connection; later messages are ignored."""
         if not self._ended:
@@ -223,7 +226,7 @@ class SocketDoor:
 
 
 class PlainMessage(Message):
-    """A message of the plain protocol or of `openenv.2.json`."""
+    """A message of the plain protocol."""
 
     __slots__ = ("_call", "_request")
 
@@ -239,7 +242,7 @@ class PlainMessage(Message):
         door = self.door
         production = door.runtime.settings.production
         offered = TOOLS_ONLY if production else REQUEST_TYPES
-        request = self._request = decode_request(self._payload, extended=door.extended, offered=offered)
+        request = self._request = decode_request(self._payload, offered=offered)
         kind = request.type
         if kind == "close":
             self.last = True

@@ -25,9 +25,11 @@ from openenv.errors import (
     SessionCreationError,
     SessionLost,
 )
+from openenv.protocol.extended import codec_of
 from openenv.server.contract import Close, Relay, Send
 from openenv.server.door import GOING_AWAY, SocketDoor
 from openenv.server.excerpts import shorten
+from openenv.server.extended_door import ExtendedDoor
 from openenv.server.home import HomeLoop
 from openenv.server.http_sessions import HttpSessions, address_of, cookie_name
 from openenv.server.logs import log_event, logger, public_text
@@ -37,6 +39,7 @@ from openenv.server.metrics import ServerMetrics
 from openenv.server.readiness import Readiness
 from openenv.server.security import Rejection, SecurityPolicy
 from openenv.server.settings import ServerSettings
+from openenv.server.tenancy import Tenancy
 from openenv.session.handle import HostedSession
 from openenv.session.limits import Limits
 from openenv.session.manager import SessionManager
@@ -45,6 +48,8 @@ from openenv.session.slots import SharedSlots
 
 DEFAULT_MAX_SESSIONS = 128
 """Session slots of an environment whose instances share nothing, where nobody says how many."""
+
+_KILLED = "the session was ended by the server's operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ class ServerRuntime:
         dialect: where the environment's tools come from.
         home: the loop on which sessions are managed.
         http: the sessions of plain HTTP clients.
+        tenancy: the sessions of extended connections.
         readiness: the probe behind ``/ready``.
         shared: counts the session slots if this is one of several processes of a server.
         relay: takes a WebSocket connection whose session lives in another process over to there.
@@ -85,6 +91,7 @@ class ServerRuntime:
         self.home = HomeLoop(busy=lambda: self.manager.active > 0)
         self.metrics = ServerMetrics(lambda: self.manager.statistics(), lambda: self.manager.quarantine.total)
         self.http = HttpSessions(self)
+        self.tenancy = Tenancy(self)
         self.readiness = Readiness(self)
         self._holds: dict[SocketDoor, _Hold] = {}
         self._doors: set[SocketDoor] = set()
@@ -171,7 +178,7 @@ class ServerRuntime:
         path: str,
         query: str,
         headers: Mapping[str, str],
-        extended: bool,
+        subprotocol: str | None,
         send: Send,
         close: Close,
         client: str | None = None,
@@ -183,16 +190,26 @@ class ServerRuntime:
         else:
             # Where nobody can reset, a tool call does it.
             automatic = self.settings.production
-            door = SocketDoor(
-                self, send, close, query=query, client=address, extended=extended, auto_reset=automatic
-            )
+            codec = codec_of(subprotocol)
+            if codec is None:
+                door = SocketDoor(self, send, close, query=query, client=address, auto_reset=automatic)
+            else:
+                door = ExtendedDoor(
+                    self, codec, send, close, query=query, client=address, auto_reset=automatic
+                )
         self._doors.add(door)
         return door
 
     # Sessions ----------------------------------------------------------------------------------------
 
     async def open_session(
-        self, owner: str, *, auto_reset: bool = False, client: str | None = None, wait: bool = True
+        self,
+        owner: str,
+        *,
+        auto_reset: bool = False,
+        client: str | None = None,
+        wait: bool = True,
+        lease_s: float | None = None,
     ) -> HostedSession:
         """Open a session, making room for it where that costs nobody anything.
 
@@ -201,21 +218,28 @@ class ServerRuntime:
             auto_reset: whether a first step resets first.
             client: address of the caller.
             wait: whether to wait for a free slot.
+            lease_s: lease of this session, if it shall be shorter than the server's.
 
         Raises:
             SessionCapacityError: every slot is taken.
             EnvironmentFactoryError: the environment's constructor raised.
         """
         try:
-            return await self.home.run(lambda: self._open(owner, auto_reset, client, wait))
+            return await self.home.run(lambda: self._open(owner, auto_reset, client, wait, lease_s))
         except OpenEnvError as error:
             self._log_refusal(owner, error)
             raise
 
-    async def _open(self, owner: str, auto_reset: bool, client: str | None, wait: bool) -> HostedSession:
+    async def _open(
+        self, owner: str, auto_reset: bool, client: str | None, wait: bool, lease_s: float | None = None
+    ) -> HostedSession:
         if self.manager.active >= self.manager.max_sessions:
             await self.http.make_room(client)
-        hosted = await self.manager.open(owner=owner, auto_reset=auto_reset, wait=wait, client=client)
+        if lease_s is not None:
+            lease_s = min(lease_s, self.settings.lease_s)
+        hosted = await self.manager.open(
+            owner=owner, auto_reset=auto_reset, wait=wait, lease_s=lease_s, client=client
+        )
         log_event(logger, logging.INFO, "session opened", session=hosted.id[:8], door=owner, client=client)
         return hosted
 
@@ -262,6 +286,10 @@ class ServerRuntime:
         hosted.attached += 1
         self._holds[door] = _Hold(hosted, owned)
 
+    def forget_door(self, door: SocketDoor) -> None:
+        """A door is gone that keeps its sessions by itself."""
+        self._doors.discard(door)
+
     def release(self, door: SocketDoor) -> Future[None]:
         """Take back what a socket held, which must say that it is gone; may be called from any thread."""
         self._doors.discard(door)
@@ -270,14 +298,23 @@ class ServerRuntime:
             hold = self._holds.pop(door, None)
             if hold is None:
                 return
-            hosted = hold.session
-            hosted.attached -= 1
-            if hold.owned or hosted.id in self._closing:
-                self._closing.discard(hosted.id)
-                await self.manager.close(hosted.id)
-                log_event(logger, logging.INFO, "session closed", session=hosted.id[:8], door=door.name)
+            await self.let_go(hold.session, close=hold.owned, door=door.name)
 
         return self.home.start(releasing)
+
+    async def let_go(self, hosted: HostedSession, *, close: bool, door: str) -> None:
+        """Detach a socket from a session. On the home loop.
+
+        Args:
+            hosted: the session.
+            close: whether the session ends with that.
+            door: which kind of door lets go.
+        """
+        hosted.attached -= 1
+        if close or hosted.id in self._closing:
+            self._closing.discard(hosted.id)
+            await self.manager.close(hosted.id)
+            log_event(logger, logging.INFO, "session closed", session=hosted.id[:8], door=door)
 
     async def close_session(self, session_id: str) -> bool:
         """Close a session.
@@ -313,7 +350,9 @@ class ServerRuntime:
         async def killing() -> None:
             for door, hold in list(self._holds.items()):
                 if hold.session is hosted:
-                    door.end(GOING_AWAY, "the session was ended by the server's operator")
+                    door.end(GOING_AWAY, _KILLED)
+            for holder in list(self._doors):
+                holder.lose(session_id, _KILLED)
             await self.manager.close(session_id)
 
         self.http.forget(session_id)
@@ -372,6 +411,8 @@ class ServerRuntime:
         self.draining = True
         log_event(logger, logging.INFO, "draining", sessions=self.manager.active)
         patience = self.settings.drain_s if timeout_s is None else timeout_s
+        for door in list(self._doors):
+            door.notify("drain", {"timeout_s": patience})
         await self.home.run(lambda: self.manager.drain(patience))
         for door in list(self._doors):
             door.end(GOING_AWAY, "the server is shutting down")

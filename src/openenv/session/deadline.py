@@ -14,13 +14,14 @@ from __future__ import annotations
 import ctypes
 import heapq
 import itertools
+import math
 import os
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from openenv.errors import StepTimeoutError
+from openenv.errors import CallCancelledError, StepTimeoutError
 
 _RETRY_S = 0.005
 
@@ -58,12 +59,14 @@ class Call:
         deadline: `time.monotonic()` at which it expires.
         timeout_s: the deadline as given.
         expired: whether it has been given up.
+        cancelled: whether that is because its caller took it back.
     """
 
     __slots__ = (
         "_lock",
         "_on_expiry",
         "_over",
+        "cancelled",
         "deadline",
         "environment",
         "expired",
@@ -75,7 +78,7 @@ class Call:
         self.timeout_s = timeout_s
         self.deadline = time.monotonic() + timeout_s
         self.thread_id = threading.get_ident()
-        self.expired = False
+        self.expired = self.cancelled = False
         self.environment: Any = None
         self._over = False
         self._on_expiry = on_expiry
@@ -100,6 +103,11 @@ class Call:
         """The call returned; it cannot expire any more."""
         self._over = True
         self._lock.release()
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self._over or self.expired
 
     def abandoned(self) -> Abandoned:
         """What the call's thread raises once it is back; from here on nothing interrupts it."""
@@ -126,6 +134,10 @@ class Call:
 
     def error(self, what: str) -> StepTimeoutError:
         """The error that the caller gets when the call expired."""
+        if self.cancelled:
+            return CallCancelledError(
+                f"{what} was cancelled and stopped; the environment was discarded, reset() builds a new one"
+            )
         return StepTimeoutError(
             f"{what} passed its deadline of {self.timeout_s:.3g} s and was stopped; "
             "the environment was discarded, reset() builds a new one",
@@ -185,10 +197,33 @@ class Watchdog:
             return  # an entry fires before that and will look again
         with self._wake:
             self._push(target, call.deadline)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="openenv-watchdog", daemon=True)
-                self._thread.start()
-            self._wake.notify()
+            self._begin()
+
+    def cancel(self, target: Watched, call: Call) -> bool:
+        """Expire `call` before its deadline.
+
+        Args:
+            target: whose call it is.
+            call: the call.
+
+        Returns:
+            Whether it is still running; it may end by itself before it is stopped.
+        """
+        if call.over:
+            return False
+        call.cancelled = True
+        call.deadline = 0.0
+        with self._wake:
+            self._push(target, 0.0)
+            self._begin()
+        return True
+
+    def _begin(self) -> None:
+        """See to it that the thread looks at the heap."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="openenv-watchdog", daemon=True)
+            self._thread.start()
+        self._wake.notify()
 
     def _push(self, target: Watched, when: float) -> None:
         target.watched_until = when
@@ -218,7 +253,7 @@ class Watchdog:
                 return None  # an earlier entry of the same target took over
             target.watched_until = float("inf")
             call = target.current_call
-            if call is None:
+            if call is None or call.deadline == math.inf:
                 return None
             if call.deadline > now:
                 self._push(target, call.deadline)

@@ -91,9 +91,17 @@ class HostedSession:
             done: called exactly once, with the value or the error, where the environment lives or, if a
                 deadline passed, in the watchdog's thread. It must not block.
         """
+        self.enter()
+        self.host.submit(self._make_job(self, prepare, done))
+
+    def enter(self) -> None:
+        """Count a call that is submitted to the host by somebody else, who also calls `leave`."""
         with self._lock:
             self._submitted += 1
-        self.host.submit(self._make_job(self, prepare, done))
+
+    def leave(self) -> None:
+        """Count the end of a call. Where the session runs."""
+        self._completed += 1
 
     def call(self, kind: CallKind, **arguments: Any) -> Future[Any]:
         """Make a call; the future holds its value or raises its error."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -91,6 +92,8 @@ class Session(EpisodeRules):
         self.watched_until = float("inf")
         self.stoppable = False
         """Whether the host can abandon a call; set by hosts that give the session its own thread."""
+        self.cancellable = False
+        """Whether calls without a deadline can be cancelled, too, at a small price for each."""
         self.on_abandon: Callable[[], None] | None = None
         """What the host does when a call was abandoned, before the caller is answered."""
         self._observer = observer
@@ -179,6 +182,21 @@ class Session(EpisodeRules):
             raise self._failed(name, problem) from problem
         finally:
             self._leave()
+
+    def running(self) -> Call | None:
+        """The call that runs, or ran last, if it is one that can be cancelled. From any thread."""
+        return self.current_call
+
+    def cancel(self, call: Call) -> bool:
+        """Stop a call; it is answered with `CallCancelledError`. From any thread.
+
+        Args:
+            call: what `running` returned.
+
+        Returns:
+            Whether it is still running; it may end by itself before it is stopped.
+        """
+        return WATCHDOG.cancel(self, call)
 
     def close(self) -> None:
         """Close the environment. Never raises; a second call does nothing."""
@@ -283,6 +301,8 @@ class Session(EpisodeRules):
         try:
             if timeout_s is not None:
                 call = self._watch(name, timeout_s, on_expiry)
+            elif self.cancellable and on_expiry is not None:
+                call = self._watch(name, math.inf, on_expiry)
             result = drive(name, flow, self._failed, self.spec, call)
             if call is not None:
                 call.finish()
