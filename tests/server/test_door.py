@@ -190,7 +190,7 @@ async def test_production_has_tools_only() -> None:
             assert reply["id"] == 4
         unknown = (await wire.ask({"type": "dance", "data": {}, "id": 4}))["data"]
         assert unknown["code"] == "UNKNOWN_TYPE"
-        assert unknown["message"] == "Unknown message type: dance (one of close, mcp)"
+        assert unknown["message"] == "Unknown message type: dance (one of close, mcp, ping)"
         call = {
             "jsonrpc": "2.0",
             "method": "tools/call",

@@ -131,6 +131,15 @@ def test_the_client_closes_and_the_door_is_released_once(url: str, runtime: Echo
         until(lambda: door.losses == 1)
 
 
+def test_a_message_right_before_the_close_frame_counts(url: str, runtime: EchoRuntime, path: str) -> None:
+    with RawClient(url, path) as client:
+        client.ask(b"hello")
+        door = runtime.doors[-1]
+        client.send(ws.text_frame(b"last words", mask=True) + ws.close_frame(1000, mask=True))
+        until(lambda: door.losses == 1)
+        assert door.received == [b"hello", b"last words"]
+
+
 def test_a_client_that_vanishes_releases_the_door(url: str, runtime: EchoRuntime, path: str) -> None:
     with RawClient(url, path) as client:
         client.ask(b"hello")

@@ -430,6 +430,8 @@ class DoorConnection(asyncio.Protocol):
         self._set_timer(self._settings.close_timeout_s, self._transport.abort)
 
     def _peer_closed(self, event: Close) -> None:
+        if self._phase is Phase.OPEN:
+            self._deliver()  # what came before it counts: it may be the end of sessions that would live on
         if self._phase is not Phase.CLOSING:
             self._phase = Phase.CLOSING
             self._waiting.clear()
