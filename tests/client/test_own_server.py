@@ -116,7 +116,7 @@ def test_errors_are_the_servers_own(serve: Serve) -> None:
             assert invalid.value.errors[0]["loc"]
         with pytest.raises(EnvironmentFailedError, match="unlucky") as failed:
             env.step(by=13)
-        assert (failed.value.step, failed.value.retryable, failed.value.session_fate) == (0, False, "alive")
+        assert (failed.value.step, failed.value.retryable, failed.value.session_fate) == (1, False, "alive")
         assert env.step(by=1).step == 1
 
 
