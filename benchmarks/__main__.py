@@ -16,7 +16,7 @@ from typing import Any
 from .context import Context
 from .report import growth_table, render, rows, table
 
-SUITES = ("steps", "doors", "clients", "imports", "coldstart", "idle", "churn", "pool")
+SUITES = ("steps", "doors", "clients", "imports", "coldstart", "idle", "churn", "pool", "sandbox")
 HERE = Path(__file__).resolve().parent
 MEASURED = HERE / "measured.json"
 """The run that the README and the docs quote; written by `--save`."""

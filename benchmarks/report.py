@@ -69,6 +69,27 @@ def rows(results: dict[str, Any]) -> Iterator[Row]:
             goal = 3.0 if name == "serve" else None
             yield Row(f"memory per idle session, {title}", theirs["kib_per_session"], mine, "KiB", goal)
     yield from _pool_rows(results.get("pool", {}))
+    yield from _sandbox_rows(results.get("sandbox", {}))
+
+
+def _sandbox_rows(box: dict[str, Any]) -> Iterator[Row]:
+    """Goals that bound one figure by a constant show the constant as the other figure."""
+    if not box:
+        return
+    made, ran = box["create_ms"], box["create_and_run_ms"]
+    yield Row("a new sandbox, beside starting `/bin/true`", box["true_ms"], made, "ms", 1 / 8)
+    for name, goal in (("bwrap", 3.0), ("runsc", 25.0), ("podman", 25.0)):
+        if f"{name}_ms" in box:
+            yield Row(f"a new sandbox, beside {name} and Python", box[f"{name}_ms"], made, "ms", goal)
+            yield Row(f"that, with a first cell, beside {name} and Python", box[f"{name}_ms"], ran, "ms")
+    yield Row("a ready sandbox taken and a cell, at most", 0.5, box["pooled_ms"], "ms", 1.0)
+    beyond = box["exec_ms"] - box["exec_here_ms"]
+    yield Row("a cell, beyond the same code in process, at most", 0.2, beyond, "ms", 1.0)
+    yield Row("a branch with 100 MB, beside a new sandbox", made, box["branch_100mb_ms"], "ms", 0.5)
+    yield Row("memory per idle sandbox (PSS), at most", 5.0, box["pss_mib_each"], "MiB", 1.0)
+    yield Row(
+        "a life, first of many beside last of many", box["first_cycles_ms"], box["last_cycles_ms"], "ms", 0.67
+    )
 
 
 def _pool_rows(pool: dict[str, Any]) -> Iterator[Row]:

@@ -22,6 +22,7 @@ from .tree import Tree, parents
 _NEAR_MS, _BUSY_MS, _IDLE_MS = 5, 20, 500
 """How often memory is looked at: near the limit, while there is something to watch, and otherwise."""
 _NOT_STARTED = 127
+_POLITE = 5
 
 
 Shown = tuple[list[str], list[str]]
@@ -171,6 +172,8 @@ class Init:
 
     def _become_child(self) -> None:
         signal.set_wakeup_fd(-1)
+        if self._watching:
+            os.nice(_POLITE)  # the watcher must get its turn among many that fill memory
         for number in (signal.SIGCHLD, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         if not self._private:
