@@ -23,10 +23,10 @@ from openenv.sandbox.guest.tree import parents
 from .context import Context, progress
 
 _PROGRAM = "print(1 + 1)"
-_BWRAP = (
-    "bwrap --unshare-all --die-with-parent --ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 "
-    "--symlink usr/bin /bin --proc /proc --dev /dev --tmpfs /tmp --dir /work --chdir /work"
-).split()
+_BWRAP = """
+bwrap --unshare-all --die-with-parent --ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64
+--symlink usr/bin /bin --proc /proc --dev /dev --tmpfs /tmp --dir /work --chdir /work
+""".split()
 _RUNSC = ["runsc", "--network=none", "--ignore-cgroups", "do"]
 _OTHERS = {
     "bwrap": [*_BWRAP, "/usr/bin/python3", "-I", "-S", "-c", _PROGRAM],

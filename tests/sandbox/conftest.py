@@ -11,13 +11,13 @@ from openenv.sandbox import Limits, Sandbox, backends
 LIMITS = Limits(wall_s=30, memory_bytes=256 << 20, disk_bytes=16 << 20, processes=32)
 
 
-@pytest.fixture(params=["namespaces", "confined"])
+@pytest.fixture(params=["namespaces", "bubblewrap", "confined"])
 def confining(request: pytest.FixtureRequest) -> str:
     """Every backend that confines."""
     return str(request.param)
 
 
-@pytest.fixture(params=["namespaces", "confined", "subprocess"])
+@pytest.fixture(params=["namespaces", "bubblewrap", "confined", "subprocess"])
 def backend(request: pytest.FixtureRequest) -> str:
     """Every backend."""
     return str(request.param)

@@ -197,7 +197,8 @@ def test_folders_nested_deeper_than_a_path_can_name_are_removed(sandbox: Sandbox
     assert sandbox.exec(code, timeout_s=60).ok
     folder = Path(sandbox.work)
     sandbox.kill()
-    assert sandbox.report.backend == "namespaces" or not folder.exists()
+    # Elsewhere the folder's name has a meaning inside only.
+    assert sandbox.report.backend not in ("confined", "subprocess") or not folder.exists()
 
 
 def test_loopback_connects_its_own_processes_and_nobody_else() -> None:
@@ -271,6 +272,6 @@ def test_less_isolation_than_asked_is_an_error_that_says_what_is_missing() -> No
 
 
 def test_the_strength_of_each_backend_is_what_it_is(sandbox: Sandbox, backend: str) -> None:
-    expected = {"namespaces": Tier.A, "confined": Tier.C, "subprocess": Tier.NONE}
+    expected = {"namespaces": Tier.A, "bubblewrap": Tier.A, "confined": Tier.C, "subprocess": Tier.NONE}
     assert sandbox.tier is expected[backend]
     assert sandbox.report.to_dict()["tier"] == expected[backend].value

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from openenv.errors import IsolationError, SandboxError, SandboxOptionError
 
-from .limits import Packages
+from .limits import Limits, Packages
 from .tiers import Report, Standing, Tier
 from .warm import WarmParent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_MODES = {"namespaces": "namespaces", "confined": "confined", "subprocess": "plain"}
+_MODES = {"namespaces": "namespaces", "bubblewrap": "inner", "confined": "confined", "subprocess": "plain"}
 _FIXES = (
     "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu an AppArmor "
     "profile with 'userns,' or sysctl kernel.apparmor_restrict_unprivileged_userns=0; in a container "
@@ -49,11 +49,14 @@ class _Registry:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._chosen: dict[tuple[str, Packages], Chosen] = {}
+        self._reports: dict[Packages, Report] = {}
 
-    def get(self, name: str, packages: Packages) -> Chosen:
+    def get(self, name: str, packages: Packages, limits: Limits | None = None) -> Chosen:
         """The parent of a backend, started and examined on first use."""
         from .verification import examine
 
+        if name == "bubblewrap":
+            return self._single(packages, limits or Limits())
         with self._lock:
             found = self._chosen.get((name, packages))
             if found is None or not found.parent.alive:
@@ -65,6 +68,21 @@ class _Registry:
                     raise
                 self._chosen[name, packages] = found
             return found
+
+    def _single(self, packages: Packages, limits: Limits) -> Chosen:
+        """A parent of its own for every sandbox; the first is made to be examined."""
+        from .bubblewrap import BubblewrapParent
+        from .verification import LIMITS, examine
+
+        with self._lock:
+            report = self._reports.get(packages)
+            if report is None:
+                probed = BubblewrapParent(packages, LIMITS)
+                try:
+                    report = self._reports[packages] = examine(probed, "bubblewrap")
+                finally:
+                    probed.close()
+        return Chosen(BubblewrapParent(packages, limits), report, single=True)
 
     def close(self) -> None:
         """End all of them."""
@@ -100,7 +118,13 @@ def order(backend: str = "auto") -> tuple[str, ...]:
     return ("namespaces", "confined") if backend == "auto" else (backend,)
 
 
-def choose(backend: str, packages: Packages, min_tier: Tier | str, degrade_to: Tier | str | None) -> Chosen:
+def choose(
+    backend: str,
+    packages: Packages,
+    min_tier: Tier | str,
+    degrade_to: Tier | str | None,
+    limits: Limits | None = None,
+) -> Chosen:
     """The backend for a request; see `Sandbox.create`.
 
     Raises:
@@ -116,7 +140,7 @@ def choose(backend: str, packages: Packages, min_tier: Tier | str, degrade_to: T
     best = Tier.NONE
     for name in turns:
         try:
-            chosen = _REGISTRY.get(name, packages)
+            chosen = _REGISTRY.get(name, packages, limits)
         except SandboxOptionError:
             raise
         except SandboxError as error:
@@ -125,6 +149,8 @@ def choose(backend: str, packages: Packages, min_tier: Tier | str, degrade_to: T
         tier = chosen.report.tier
         if tier.at_least(wanted) or tier.at_least(least):
             return chosen
+        if chosen.single:
+            chosen.parent.close()
         best = max(best, tier, key=lambda one: one.rank)
         reasons += [f"{name}: {text}" for text in _missing(chosen.report)]
     raise IsolationError(
@@ -149,7 +175,10 @@ def examined(backend: str = "namespaces", packages: Packages | None = None) -> R
     Raises:
         SandboxError: it cannot make one here.
     """
-    return _REGISTRY.get(backend, packages or Packages()).report
+    chosen = _REGISTRY.get(backend, packages or Packages())
+    if chosen.single:
+        chosen.parent.close()
+    return chosen.report
 
 
 def close_all() -> None:

@@ -73,7 +73,7 @@ class Sandbox:
             SandboxOptionError: an option makes no sense.
             SandboxError: it could not be made.
         """
-        chosen = backends.choose(backend, packages or Packages(), min_tier, degrade_to)
+        chosen = backends.choose(backend, packages or Packages(), min_tier, degrade_to, limits)
         made = cls(chosen.parent, chosen.report, limits, network, environment, owns_parent=chosen.single)
         if snapshot is not None:
             try:

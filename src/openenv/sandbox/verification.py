@@ -23,7 +23,7 @@ from .tiers import Layer, Report, Standing, Tier
 from .warm import WarmParent
 
 _ATTEMPTS = (Path(__file__).parent / "guest" / "attempts.py").read_text()
-_LIMITS = Limits(processes=12, file_bytes=1 << 20, disk_bytes=4 << 20, memory_bytes=96 << 20, open_files=128)
+LIMITS = Limits(processes=12, file_bytes=1 << 20, disk_bytes=4 << 20, memory_bytes=96 << 20, open_files=128)
 _SPACES = ("mnt", "pid", "net", "ipc", "uts", "user")
 _USERNS_FIX = "allow unprivileged user namespaces on this machine"
 _KERNEL_FIX = "use a kernel with Landlock (5.13 or later, 'landlock' in the lsm= list)"
@@ -63,7 +63,7 @@ def examine(parent: WarmParent, backend: str, *, without: Sequence[str] = ()) ->
             "counted": parent.groups is not None,
         }
         started = time.monotonic()
-        sandbox = Sandbox(parent, None, _LIMITS, without=without)
+        sandbox = Sandbox(parent, None, LIMITS, without=without)
         taken = time.monotonic() - started
         try:
             result = sandbox.exec(
@@ -96,11 +96,11 @@ def _nothing(backend: str) -> Report:
 
 def _limits() -> dict[str, int]:
     return {
-        "processes": _LIMITS.processes,
-        "file": _LIMITS.file_bytes,
-        "disk": _LIMITS.disk_bytes,
-        "memory": _LIMITS.memory_bytes,
-        "files": _LIMITS.open_files,
+        "processes": LIMITS.processes,
+        "file": LIMITS.file_bytes,
+        "disk": LIMITS.disk_bytes,
+        "memory": LIMITS.memory_bytes,
+        "files": LIMITS.open_files,
     }
 
 

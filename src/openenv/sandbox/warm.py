@@ -81,15 +81,31 @@ class Made:
     session: int = -1
 
 
+@dataclass(frozen=True)
+class Outside:
+    """What another program puts around a warm parent.
+
+    Attributes:
+        words: that program's command line, which the interpreter's follows.
+        python: the interpreter, as seen inside.
+        guest: the folder of `openenv.sandbox.guest`, as seen inside.
+        identity: arguments of `subprocess.Popen` that give up the server's user.
+    """
+
+    words: list[str]
+    python: str
+    guest: str
+    identity: dict[str, Any] | None = None
+
+
 class WarmParent:
     """One warm parent process.
 
     Args:
-        mode: `namespaces`, `confined` or `plain`.
+        mode: `namespaces`, `confined`, `inner` or `plain`; see `guest.parent.Settings`.
         packages: what code inside may import.
         groups: count in control groups where this user may.
-        wrapper: words put before the interpreter's command line, for backends that bring their own outside.
-        base: folder for work folders where there is no private file tree, as seen inside the wrapper.
+        outside: what another program has made around it, for the mode `inner`.
 
     Raises:
         SandboxError: it could not be started; the text says why.
@@ -101,8 +117,7 @@ class WarmParent:
         packages: Packages,
         *,
         groups: bool = True,
-        wrapper: Sequence[str] = (),
-        base: str | None = None,
+        outside: Outside | None = None,
     ) -> None:
         self.mode = mode
         self.owner = os.getpid()
@@ -112,10 +127,10 @@ class WarmParent:
         self.groups = self._own_groups(name) if groups else None
         self._private = mode == "namespaces"
         self._folder: str | None = None
-        if not self._private and base is None:
-            self._folder = base = tempfile.mkdtemp(prefix="openenv-")
+        self._outside = outside
+        if not self._private and outside is None:
+            self._folder = tempfile.mkdtemp(prefix="openenv-")
             os.chmod(self._folder, 0o711)  # noqa: S103 - another user passes through
-        self._base = base
         self._made = 0
         shown: list[tuple[str, str]] = []
         self.site: list[str] = []
@@ -137,7 +152,7 @@ class WarmParent:
             ],
         )
         try:
-            self._start(settings, wrapper)
+            self._start(settings)
         except BaseException:
             self.close()
             raise
@@ -149,12 +164,13 @@ class WarmParent:
         except OSError:
             return None
 
-    def _start(self, settings: Settings, wrapper: Sequence[str]) -> None:
+    def _start(self, settings: Settings) -> None:
         ours, theirs = socket.socketpair()
         self._channel = ours
         with theirs:
-            start = [interpreter(self.mode), "-I", "-S", "-B", "-c", _PROGRAM]
-            command = [*wrapper, *start, str(GUEST), str(theirs.fileno())]
+            outside = self._outside or Outside([], interpreter(self.mode), str(GUEST))
+            start = [outside.python, "-I", "-S", "-B", "-c", _PROGRAM, outside.guest, str(theirs.fileno())]
+            command = [*outside.words, *start]
             self.process = subprocess.Popen(  # noqa: S603 - our own program
                 command,
                 pass_fds=[theirs.fileno()],
@@ -162,6 +178,7 @@ class WarmParent:
                 stdin=subprocess.DEVNULL,
                 cwd="/",
                 start_new_session=True,
+                **(outside.identity or {}),
             )
         wire.send(ours, asdict(settings))
         ours.settimeout(START_S)
@@ -178,7 +195,8 @@ class WarmParent:
                 data={"errno": frame.message.get("errno")},
             )
         self.landlock_abi: int = frame.message["abi"]
-        self.spaces: dict[str, str] = frame.message["spaces"]
+        # A parent of one sandbox shares its namespaces with it.
+        self.spaces: dict[str, str] = {} if self._outside else frame.message["spaces"]
 
     def make(self, order: dict[str, Any], streams: Sequence[int]) -> Made:
         """Fork a sandbox with a session.
@@ -240,7 +258,7 @@ class WarmParent:
 
     def _new_folder(self) -> str:
         if self._folder is None:
-            return self._base or "/work"
+            return "/work"
         with self._lock:
             self._made += 1
             path = os.path.join(self._folder, str(self._made))

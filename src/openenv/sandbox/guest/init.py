@@ -71,6 +71,7 @@ class Init:
         self._private = private
         self._shown = facts.shown
         self._confined = confined
+        self._own_files = private or (confined and facts.shown == NOTHING)
         self._session: int | None = None
         self._children: dict[int, str] = {}
         self._visible = facts.visible
@@ -132,7 +133,7 @@ class Init:
         """A fresh session; everything that ran and every file is gone first."""
         self._children.clear()
         self._tree.kill_all()
-        for folder in root.WRITABLE if self._private else (self._order.folder,):
+        for folder in root.WRITABLE if self._own_files else (self._order.folder,):
             files.empty(folder)
         pid, watch = self.start_session(frame.descriptors)
         return {"pid": pid}, b"", [watch]
@@ -178,7 +179,10 @@ class Init:
             signal.signal(number, signal.SIG_DFL)
         if not self._private:
             kernel.die_with_parent()
-            if self._confined:
+            if self._own_files:
+                confine.fence_private_tree(self._order)
+                confine.filter_calls(self._order, private_tree=True)
+            elif self._confined:
                 confine.fence_shared_tree(self._order, *self._shown, trusted=False)
                 confine.filter_calls(self._order, private_tree=False)
 

@@ -31,7 +31,8 @@ class Settings:
     """How the server wants its sandboxes.
 
     Attributes:
-        mode: `namespaces`, `confined` (Landlock and filter only) or `plain` (nothing).
+        mode: `namespaces`; `confined` (Landlock and filter over the machine's file tree); `inner` (the same
+            in namespaces and a file tree that another program has made); `plain` (nothing).
         modules: what to import before the first sandbox.
         packages: folders to put on the module path.
         read_only: further folders to show, as (where it is, where it is seen).
@@ -138,7 +139,7 @@ def _become_parent(wanted: Settings) -> None:
     for internet in ("none", "loopback"):
         for counted in (False, True):
             order = confine.Order(0, 0, 0, 0, 0, 0, 0, network=internet, counted=counted)
-            confine.PROGRAMS.get(confine.policy_for(order, private_tree=wanted.mode == "namespaces"))
+            confine.PROGRAMS.get(confine.policy_for(order, private_tree=wanted.mode != "confined"))
     confine.own_data()
     gc.collect()
     gc.freeze()
@@ -277,9 +278,10 @@ def _confine(order: confine.Order, wanted: Settings, shown: Shown) -> list[int]:
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     os.umask(0o077)
     os.chdir(order.folder)
-    if wanted.mode == "confined":
+    if wanted.mode in ("confined", "inner"):
         kernel.no_new_privileges()
         confine.limit(order, processes=_processes_of_user() + order.processes)
+    if wanted.mode == "confined":
         confine.fence_shared_tree(order, *shown, trusted=True)
     confine.clean_environment(order)
     return []

@@ -66,6 +66,16 @@ def system_folders() -> list[str]:
     return found
 
 
+def links() -> list[str]:
+    """Top-level names that are links into `/usr`."""
+    return [path for path in _LINKED if os.path.islink(path)]
+
+
+def settings() -> list[str]:
+    """Files of `/etc` that programs need and that say nothing about the machine's users."""
+    return _present(_SETTINGS)
+
+
 def shared_paths() -> list[str]:
     """What a program needs besides the folders, where the machine's own tree is used."""
     own = [path for path in _LINKED if not os.path.islink(path)]  # a link would show what is covered
