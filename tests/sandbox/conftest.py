@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
 
 from openenv.sandbox import Limits, Sandbox, backends
 
+CONFINING = ["namespaces", *(["bubblewrap"] if shutil.which("bwrap") else []), "confined"]
+"""Backends that are present; those that need no further program always are."""
 LIMITS = Limits(wall_s=30, memory_bytes=256 << 20, disk_bytes=16 << 20, processes=32)
 
 
-@pytest.fixture(params=["namespaces", "bubblewrap", "confined"])
+@pytest.fixture(params=CONFINING)
 def confining(request: pytest.FixtureRequest) -> str:
     """Every backend that confines."""
     return str(request.param)
 
 
-@pytest.fixture(params=["namespaces", "bubblewrap", "confined", "subprocess"])
+@pytest.fixture(params=[*CONFINING, "subprocess"])
 def backend(request: pytest.FixtureRequest) -> str:
     """Every backend."""
     return str(request.param)

@@ -271,6 +271,12 @@ def test_less_isolation_than_asked_is_an_error_that_says_what_is_missing() -> No
         Sandbox.create(min_tier="V")
 
 
+def test_a_program_that_a_backend_needs_and_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(IsolationError, match="bwrap is not installed: sudo apt-get install bubblewrap"):
+        Sandbox.create(backend="bubblewrap")
+
+
 def test_the_strength_of_each_backend_is_what_it_is(sandbox: Sandbox, backend: str) -> None:
     expected = {"namespaces": Tier.A, "bubblewrap": Tier.A, "confined": Tier.C, "subprocess": Tier.NONE}
     assert sandbox.tier is expected[backend]
