@@ -36,6 +36,8 @@ class AsyncPool(PoolFace):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: list[asyncio.Future[None]] = []
         self._alarm_set: asyncio.TimerHandle | None = None
+        self._outgoing: list[Call] = []
+        self._together = True
 
     async def reset(
         self,
@@ -112,6 +114,7 @@ class AsyncPool(PoolFace):
                 backend = await asyncio.to_thread(self._start)
                 super().__init__(backend, self._count, **self._options)
                 self._loop = asyncio.get_running_loop()
+                self._core().hand_over = self._collect
                 self._loop.add_reader(backend.fileno(), self._pump)
         return self
 
@@ -177,6 +180,21 @@ class AsyncPool(PoolFace):
         if slots.arrived:
             self._wake()
         self._set_alarm()
+
+    def _collect(self, calls: Sequence[Call], together: bool) -> None:
+        """Gather the calls that coroutines make in one turn of the loop: they wake each worker once."""
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self._flush)
+            self._together = together
+        else:
+            self._together = False  # those who wait for one do not wait for the others
+        self._outgoing += calls
+
+    def _flush(self) -> None:
+        calls, self._outgoing = self._outgoing, []
+        if not self._closed:
+            self._backend.submit(calls, self._together)
+            self._set_alarm()
 
     async def _wait(self, until: float | None) -> bool:
         """Wait until something has arrived; False if the time is up."""

@@ -151,7 +151,7 @@ class Backend(Protocol):
     def fileno(self) -> int:
         """A descriptor that is readable when `pump` has something to do."""
 
-    def submit(self, calls: Sequence[Call], *, together: bool = False) -> None:
+    def submit(self, calls: Sequence[Call], together: bool = False) -> None:
         """Take calls of slots that have none running.
 
         Args:

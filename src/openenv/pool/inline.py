@@ -38,7 +38,7 @@ class InlineBackend:
         """Readable while a call waits or has been answered."""
         return self._signal.fileno()
 
-    def submit(self, calls: Sequence[Call], *, together: bool = False) -> None:
+    def submit(self, calls: Sequence[Call], together: bool = False) -> None:
         """Queue the calls, or post them to their hosts."""
         if self._seats.inline:
             self._waiting.extend(calls)

@@ -135,7 +135,7 @@ class LocalBackend:
         """Readable when a worker has answered, or ended."""
         return self._epoll.fileno()
 
-    def submit(self, calls: Sequence[Call], *, together: bool = False) -> None:
+    def submit(self, calls: Sequence[Call], together: bool = False) -> None:
         """Send each worker its calls in one frame."""
         if len(self._shares) == 1:
             self._hand_over(self._shares[0], calls)

@@ -147,7 +147,7 @@ class RemotePoolBackend:
         """Readable when something has arrived."""
         return self._signal.fileno()
 
-    def submit(self, calls: Sequence[Call], *, together: bool = False) -> None:
+    def submit(self, calls: Sequence[Call], together: bool = False) -> None:
         """Hand calls to the loop."""
         self._inbox.append((calls, together))
         self._thread.loop.call_soon_threadsafe(self._take_in)

@@ -9,7 +9,7 @@ the slot has a new session, which is never stepped before it was reset.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -30,6 +30,7 @@ class Standing(Enum):
 
 
 _RUNNING = Standing.RUNNING
+HandOver = Callable[[Sequence[Call], bool], None]
 
 
 class Slot:
@@ -98,6 +99,7 @@ class Slots:
         auto_reset: what happens when an episode ended.
 
     Attributes:
+        hand_over: gives calls to the backend, with whether their caller waits for all of them.
         running: how many calls the backend has.
         loose: calls whose results go to whoever takes the next one, running or arrived.
         arrived: their results, by slot, in the order of arrival.
@@ -106,6 +108,7 @@ class Slots:
 
     def __init__(self, backend: Backend, count: int, auto_reset: AutoReset) -> None:
         self.backend = backend
+        self.hand_over: HandOver = backend.submit
         self.auto_reset = auto_reset
         self.all = [Slot(index) for index in range(count)]
         self.running = 0
@@ -252,7 +255,7 @@ class Slots:
             self.loose += len(calls)
         self.running += len(going)
         if going:
-            self.backend.submit(going, together=claim)
+            self.hand_over(going, claim)
 
     def _prepare(self, slot: Slot, call: Call) -> bool:
         """Turn a step of a slot without a running episode into what its policy wants.
