@@ -36,7 +36,6 @@ Catch at the altitude you need::
         ├── ConcurrencyConfigurationError   more sessions than the environment allows
         ├── SandboxOptionError      an option of a sandbox that makes no sense
         ├── SamplingError               a schema from which no valid action can be drawn
-        ├── NotSupportedError       the environment cannot do that
         ├── MissingExtraError           an optional dependency is not installed
         └── NotAvailableError           a part of OpenEnv that this version does not have
 
@@ -435,12 +434,6 @@ class SamplingError(UsageError):
     def __init__(self, message: str = "", *, field: str = "", **context: Any) -> None:
         super().__init__(message, **context)
         self.field = field
-
-
-class NotSupportedError(UsageError):
-    """Something that this environment cannot do, such as a snapshot of one that has no `snapshot` method."""
-
-    code = "NOT_SUPPORTED"
 
 
 class MissingExtraError(UsageError, ImportError):

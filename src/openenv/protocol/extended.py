@@ -175,7 +175,7 @@ class JsonCodec(Codec):
 
     def result(self, result: StepResult[Any]) -> bytes:
         """Encode the body that answers `reset` and `step`."""
-        return b'%s,"result":%s}' % (encode_result(result)[:-1], encode_json(result_facts(result)))
+        return b'%s,"result":%s}' % (encode_result(result)[:-1], _encode_json(result_facts(result)))
 
     def state(self, state: Any) -> bytes:
         """Encode the body that answers `state`."""

@@ -41,7 +41,6 @@ _BY_CODE: dict[str, type[OpenEnvError]] = {
     "SESSION_LOST": errors.SessionLost,
     "REPLY_GONE": errors.ReplyGoneError,
     "CANCELLED": errors.CallCancelledError,
-    "NOT_SUPPORTED": errors.NotSupportedError,
 }
 
 

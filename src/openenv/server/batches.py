@@ -200,15 +200,29 @@ class Group:
 
     def __call__(self) -> None:
         """Make the calls. Where the environments live."""
+        batch, number = self.batch, self.batch.request.id
+        quick = not batch.request.arrays
+        result, put = batch.door.codec.result, batch.put_later
         for call in self.calls:
-            hosted = call.tenant.hosted
+            tenant = call.tenant
+            hosted = tenant.hosted
             value, failure = None, None
             try:
+                # The usual call of a batch, without the detours that other calls need.
+                if quick and call.kind == "step" and call.data is not None and not batch.cancelled:
+                    call.started = True
+                    value = hosted.session.step(call.data)
+                    call.body = body = result(value)
+                    hosted.leave()
+                    if number is not None:
+                        tenant.log.finish(number, body)
+                    put(call.index, body)
+                    continue
                 kind, arguments = call.prepare()
                 value = getattr(hosted.session, kind)(**arguments)
             except OpenEnvError as error:
                 failure = error
-            # Boundary: whoever waits must be answered, whatever happened.
+            # Boundary: whoever waits must be answered, whatever happened, be it in an author's serializer.
             except (Exception, Abandoned, SystemExit, KeyboardInterrupt) as problem:
                 logger.exception("A call of session %s failed", hosted.id[:8])
                 failure = InfrastructureError(
@@ -216,7 +230,7 @@ class Group:
                 )
             hosted.leave()
             call.encode(value, failure)
-        self.batch.count(len(self.calls))
+        batch.count(len(self.calls))
 
 
 def calls_of(request: ExtendedRequest) -> list[Any]:

@@ -94,9 +94,15 @@ class ReplyLog:
 
     def _trim(self, newest: int) -> None:
         """Forget the oldest replies. The lock is held."""
-        for id, reply in list(self._replies.items()):
-            if len(self._replies) <= self._most and self._size <= self._most_bytes:
-                return
+        replies, size, count = self._replies, self._size, len(self._replies)
+        forgotten = []
+        for id, reply in replies.items():
+            if count <= self._most and size <= self._most_bytes:
+                break
             if reply is not None and id != newest:
-                self._size -= len(reply)
-                del self._replies[id]
+                forgotten.append(id)
+                size -= len(reply)
+                count -= 1
+        self._size = size
+        for id in forgotten:
+            del replies[id]
