@@ -255,7 +255,7 @@ def test_an_unknown_policy_is_refused() -> None:
 def test_iterating_gives_results_as_they_arrive(workers: int) -> None:
     with openenv.make_pool(Walk, n=4, workers=workers, host="thread") as pool:
         pool.reset()
-        pool.send([{"by": 1, "pause": pause} for pause in (1.0, 0.0, 0.5, 0.1)])
+        pool.send([{"by": 1, "pause": pause} for pause in (4.0, 0.0, 1.0, 0.1)])
         arrived = []
         for ready in pool:
             assert isinstance(ready, Ready)
@@ -289,7 +289,7 @@ def test_recv_waits_for_a_number_of_results(pool: openenv.Pool) -> None:
 def test_recv_has_a_deadline(workers: int) -> None:
     with openenv.make_pool(Walk, n=2, workers=workers, host="thread") as pool:
         pool.reset()
-        pool.send([{"by": 1, "pause": 1.0}, {"by": 1, "pause": 1.0}])
+        pool.send([{"by": 1, "pause": 3.0}, {"by": 1, "pause": 3.0}])
         assert pool.recv(2, timeout_s=0.05) == []
         assert pool.statistics().in_flight == 2
         assert len(pool.recv(2)) == 2
@@ -299,7 +299,7 @@ def test_back_pressure_waits_or_says_so(workers: int) -> None:
     with openenv.make_pool(Walk, n=6, workers=workers, host="thread", max_in_flight=2) as pool:
         assert [seen(o) for o in pool.reset()] == [0] * 6
         assert [seen(o) for o in pool.step([{"by": 1}] * 6)] == [1] * 6
-        pool.send([{"by": 1, "pause": 0.5}] * 2, indices=[0, 1])
+        pool.send([{"by": 1, "pause": 3.0}] * 2, indices=[0, 1])
         with pytest.raises(PoolBusyError, match="max_in_flight is 2") as busy:
             pool.send([{"by": 1}], indices=[2], wait_s=0.05)
         assert busy.value.retryable
@@ -316,7 +316,7 @@ def test_back_pressure_waits_or_says_so(workers: int) -> None:
 
 
 def test_a_deadline_stops_one_session_only(workers: int) -> None:
-    with openenv.make_pool(Walk, n=3, workers=workers, timeout_s=0.5) as pool:
+    with openenv.make_pool(Walk, n=3, workers=workers, timeout_s=2.0) as pool:
         pool.reset()
         outcomes = pool.step([{"by": 1}, {"by": 1, "pause": 30}, {"by": 1}])
         assert isinstance(outcomes[1], StepTimeoutError)
@@ -328,14 +328,14 @@ def test_a_deadline_stops_one_session_only(workers: int) -> None:
 def test_a_call_may_bring_its_own_deadline(workers: int) -> None:
     with openenv.make_pool(Walk, n=2, workers=workers, host="thread") as pool:
         pool.reset()
-        outcomes = pool.step([{"by": 1, "pause": 30}, {"by": 1}], timeout_s=0.3)
+        outcomes = pool.step([{"by": 1, "pause": 30}, {"by": 1}], timeout_s=2.0)
         assert isinstance(outcomes[0], StepTimeoutError)
         assert seen(outcomes[1]) == 1
 
 
 def test_a_worker_that_cannot_be_stopped_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openenv.pool.local.GRACE_S", 0.5)
-    with openenv.make_pool(Stubborn, n=2, workers=2, timeout_s=0.3) as pool:
+    monkeypatch.setattr("openenv.pool.local.GRACE_S", 1.0)
+    with openenv.make_pool(Stubborn, n=2, workers=2, timeout_s=2.0) as pool:
         pool.reset()
         outcomes = pool.step([{"seconds": 60}, {"seconds": 0}])
         assert isinstance(outcomes[0], SessionLost)
@@ -349,7 +349,7 @@ def test_asynchronous_environments_wait_together(workers: int) -> None:
     with openenv.make_pool(Slow, n=20, workers=workers) as pool:
         pool.reset()
         assert [seen(o) for o in pool.step([{"seconds": 0.2}] * 20)] == ["waited"] * 20
-        late = pool.step([{"seconds": 30}, {"seconds": 0.0}], indices=[0, 1], timeout_s=0.2)
+        late = pool.step([{"seconds": 30}, {"seconds": 0.0}], indices=[0, 1], timeout_s=2.0)
         assert isinstance(late[0], StepTimeoutError)
         assert seen(late[1]) == "waited"
 
@@ -428,7 +428,7 @@ async def test_coroutines_drive_their_own_slots(workers: int) -> None:
 async def test_a_cancelled_call_leaves_its_result_to_be_taken(workers: int) -> None:
     async with openenv.connect_pool(Walk, n=2, workers=workers, host="thread") as pool:
         await pool.reset()
-        waiting = asyncio.ensure_future(pool.step([{"by": 1, "pause": 0.5}], indices=[0]))
+        waiting = asyncio.ensure_future(pool.step([{"by": 1, "pause": 2.0}], indices=[0]))
         await asyncio.sleep(0.1)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -441,13 +441,13 @@ async def test_a_cancelled_call_leaves_its_result_to_be_taken(workers: int) -> N
 
 
 async def test_async_deadlines_and_back_pressure(workers: int) -> None:
-    async with openenv.connect_pool(Walk, n=4, workers=workers, timeout_s=0.5, max_in_flight=2) as pool:
+    async with openenv.connect_pool(Walk, n=4, workers=workers, timeout_s=4.0, max_in_flight=2) as pool:
         await pool.reset()
         outcomes = await pool.step([{"by": 1, "pause": 30}, {"by": 1}, {"by": 1}, {"by": 1}])
         assert isinstance(outcomes[0], StepTimeoutError)
         assert [seen(o) for o in outcomes[1:]] == [1, 1, 1]
         await pool.reset(indices=[0])
-        await pool.send([{"by": 1, "pause": 0.3}] * 2, indices=[0, 1])
+        await pool.send([{"by": 1, "pause": 2.0}] * 2, indices=[0, 1])
         with pytest.raises(PoolBusyError):
             await pool.send([{"by": 1}], indices=[2], wait_s=0.02)
         assert await pool.recv(2, timeout_s=0.01) == []
@@ -480,7 +480,7 @@ async def test_closing_wakes_whoever_waits() -> None:
 def test_ctrl_c_in_a_call_leaves_the_pool_usable() -> None:
     with openenv.make_pool(Walk, n=3, workers=0) as pool:
         pool.reset()
-        timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+        timer = threading.Timer(1.5, signal.raise_signal, [signal.SIGINT])
         timer.start()
         with pytest.raises(KeyboardInterrupt):
             pool.step([{"by": 1}, {"by": 1, "pause": 20.0}, {"by": 1}])

@@ -101,19 +101,20 @@ def test_it_is_the_same_pool_over_a_server(serve: Callable[..., str]) -> None:
 def test_results_arrive_as_they_are_there(serve: Callable[..., str]) -> None:
     with openenv.make_pool(serve(), n=3) as pool:
         pool.reset()
-        pool.send([{"by": 1, "pause": 1.0}, {"by": 1}, {"by": 1, "pause": 0.3}])
+        pool.send([{"by": 1, "pause": 4.0}, {"by": 1}, {"by": 1, "pause": 1.0}])
         order = []
         for ready in pool:
             order.append(ready.slot)
             if ready.slot == 1 and order.count(1) < 3:
                 pool.send([{"by": 1}], indices=[1])
-        assert order == [1, 1, 1, 2, 0]
+        assert sorted(order) == [0, 1, 1, 1, 2]
+        assert (order[0], order[-1]) == (1, 0)
 
 
 def test_deadlines_travel(serve: Callable[..., str]) -> None:
     with openenv.make_pool(serve(), n=2) as pool:
         pool.reset()
-        outcomes = pool.step([{"by": 1, "pause": 30}, {"by": 1}], timeout_s=0.5)
+        outcomes = pool.step([{"by": 1, "pause": 30}, {"by": 1}], timeout_s=2.0)
         assert places(outcomes) == [StepTimeoutError, 1]
         assert places(pool.step([{"by": 1}] * 2)) == [OrderError, 2]
         assert places(pool.reset(indices=[0])) == [0]
