@@ -94,12 +94,16 @@ class ExtendedWorld:
         peer.accept(extended=speaks, binary=speaks and binary)
         peer.knows_tokens = True
         own = None if "session=none" in head.query else self.open()
+        held: set[str] = set() if own is None else {own.name}
+        peer.ending = lambda: [self.sessions.pop(name, None) for name in held]
         while True:
             request = peer.request()
             self.before(peer, request)
             with self._lock:
                 self.seen.append(request)
                 reply = self.answer(request, own)
+                if reply["type"] in ("opened", "resumed"):
+                    held.add(reply["data"]["session"])
             self.after(peer, request)
             peer.send({**reply, "id": request.get("id")})
 

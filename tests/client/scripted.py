@@ -43,6 +43,7 @@ class Peer:
         self.request_head: Any = None
         self.delays_close = False
         self.knows_tokens = False
+        self.ending: Callable[[], object] = lambda: None
         self.binary = False
 
     def head(self) -> Any:
@@ -78,6 +79,7 @@ class Peer:
                 decode = msgspec.msgpack.decode if self.binary else json.loads
                 message: dict[str, Any] = decode(event.payload)
                 if message["type"] == "close" and not self.delays_close and "session" not in message:
+                    self.ending()
                     self.close()
                     raise ConnectionError("the client ended the session")
                 if message["type"] == "token" and not self.knows_tokens:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from openenv.client.endpoint import Endpoint
 from openenv.client.exchange import Exchange, Link
+from openenv.client.members import MOST_TAKEOVERS
 from openenv.errors import OpenEnvError, SessionLost
 from openenv.protocol.handshake import accept_response, check_request, parse_request_head
 from openenv.protocol.websocket import Frames, Text, close_frame, ping_frame, text_frame
@@ -68,6 +69,7 @@ def test_requests() -> None:
 def test_notices_are_not_replies() -> None:
     exchange = opened(extended=True)
     ticket, _ = exchange.request("state")
+    assert exchange.receive(reply(type="error", id=1)) == []
     assert exchange.receive(reply(type="notify", data={"progress": 1})) == []
     assert exchange.receive(reply(id=2)) == [ticket]
 
@@ -169,3 +171,58 @@ def test_replies_find_their_callers_however_they_are_cut(calls: list[bool], cuts
     assert [t.reply.data["n"] for t in tickets if t.reply] == list(range(len(calls)))
     assert exchange.dropped == calls.count(False)
     assert exchange.owing == 0
+
+
+def resumable() -> Exchange:
+    """An exchange with a session that has a token, and a request under way."""
+    exchange = opened(extended=True)
+    exchange.request("reset", {})
+    exchange.receive(reply(type="opened", id=1, data={"session": "s", "token": "t", "lease_s": 9}))
+    exchange.receive(reply(type="observation", id=2, data={"observation": {}}))
+    exchange.request("step", {})
+    return exchange
+
+
+def notice(kind: str, session: str = "s") -> bytes:
+    return text_frame(json.dumps({"type": "notify", "session": session, "data": {"kind": kind}}).encode())
+
+
+def test_a_session_that_another_connection_took_is_taken_back_but_not_for_ever() -> None:
+    exchange = resumable()
+    for _ in range(MOST_TAKEOVERS):
+        assert exchange.receive(notice("taken_over")) == []
+        assert exchange.resumable
+        key = check_request(parse_request_head(exchange.again()))
+        exchange.receive(accept_response(key, "openenv.2.json"))
+        resume = sent(exchange.outgoing())
+        assert (resume["type"], resume["data"]["token"]) == ("resume", "t")
+        facts = {"session": "s", "token": "t", "lease_s": 9, "last_id": 2}
+        exchange.receive(reply(type="resumed", id=resume["id"], data=facts))
+        assert sent(exchange.outgoing()) == {"type": "step", "data": {}, "id": 3, "session": "s"}
+    [ticket] = exchange.receive(notice("taken_over"))
+    assert ticket.reply is not None
+    assert ticket.reply.data["code"] == "SESSION_LOST"
+    assert not exchange.usable
+
+
+def test_a_session_that_the_operator_ended() -> None:
+    exchange = resumable()
+    assert exchange.receive(notice("lost", "another")) == []
+    assert exchange.receive(notice("drain")) == []
+    [ticket] = exchange.receive(notice("lost"))
+    assert ticket.reply is not None
+    assert "was lost" in ticket.reply.data["message"]
+    assert not exchange.usable
+
+
+def test_a_session_that_was_opened_twice_is_closed() -> None:
+    exchange = Exchange(Endpoint.at("http://host"), own=False)
+    key = check_request(parse_request_head(exchange.hello()))
+    exchange.receive(accept_response(key, "openenv.2.json"))
+    exchange.request("open")
+    for name in ("a", "b"):
+        exchange.receive(reply(type="opened", id=1, data={"session": name, "token": name, "lease_s": 9}))
+    closing = sent(exchange.outgoing())
+    assert (closing["type"], closing["session"]) == ("close", "b")
+    exchange.receive(reply(type="closed", id=closing["id"]))
+    assert (list(exchange.members), exchange.owing) == (["a"], 0)

@@ -268,6 +268,32 @@ async def test_a_frame_that_comes_twice(kind: Kind, scripted: Start, world: Exte
     await client.do("close")
 
 
+@pytest.mark.parametrize("comes", [True, False])
+async def test_a_first_reply_waits_for_the_token(
+    kind: Kind, scripted: Start, world: ExtendedWorld, comes: bool
+) -> None:
+    """Whoever has seen an observation has a session that can be resumed."""
+
+    def script(peer: Peer) -> None:
+        peer.accept(extended=True)
+        peer.knows_tokens = True
+        own = world.open()
+        token, reset = peer.request(), peer.request()
+        peer.send(own.call(reset["id"], reset), reset)
+        if comes:
+            peer.send(world.opened(own, 30.0), token)
+            peer.request()
+
+    client = kind(scripted(script, world.script).url)
+    if comes:
+        assert (await client.do("reset", {})).step == 0
+        assert (await client.do("step", {"by": 1})).step == 1
+    else:
+        with pytest.raises(SessionLost):
+            await client.do("reset", {})
+    await client.do("close")
+
+
 async def test_a_session_lost_before_its_token_came(
     kind: Kind, scripted: Start, world: ExtendedWorld
 ) -> None:

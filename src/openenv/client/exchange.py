@@ -20,8 +20,8 @@ from typing import Any
 
 from openenv.client.endpoint import Endpoint
 from openenv.client.greeting import Greeting
-from openenv.client.members import MAX_CARRIES, Member
-from openenv.client.tickets import Part, Ticket
+from openenv.client.members import Member
+from openenv.client.tickets import ANSWERS, Part, Ticket
 from openenv.client.wording import Wording
 from openenv.errors import OpenEnvError, ProtocolError, SessionLost
 from openenv.protocol.plain import Reply
@@ -39,17 +39,6 @@ from openenv.protocol.websocket import (
 )
 from openenv.protocol.wire_errors import error_from_payload
 
-_ANSWERS = {
-    "reset": "observation",
-    "step": "observation",
-    "state": "state",
-    "mcp": "mcp",
-    "token": "opened",
-    "open": "opened",
-    "resume": "resumed",
-    "close": "closed",
-    "batch": "batch",
-}
 _FINAL_CODES = frozenset((1003, 1008, 1009, 1010))
 """Close codes that mean the request, not the connection: it would end the next one, too."""
 _REFUSALS = frozenset(("CAPACITY_REACHED", "FACTORY_ERROR"))
@@ -98,6 +87,8 @@ class Exchange:
         self._wording = Wording(endpoint.arrays)
         self._url = endpoint.address.url
         self._waiting: dict[int, Ticket] = {}
+        self._token: Ticket | None = None
+        self._held: list[tuple[Ticket, Reply]] = []
         self._resuming: dict[int, Ticket] = {}
         self._pending: dict[Member, int] = {}
         self._final = False
@@ -147,7 +138,8 @@ class Exchange:
             ticket.member = self.own
             if not self._calls and self._endpoint.reconnect:
                 self._wording.frame(ticket)  # what cannot be sent is refused before anything is registered
-                before = self._register(Ticket(0, "token", member=self.own))
+                self._token = Ticket(0, "token", member=self.own)
+                before = self._register(self._token)
         frame = before + self._register(ticket)
         self._calls += 1
         return ticket, frame
@@ -180,10 +172,6 @@ class Exchange:
             return b""
         self.link = Link.CLOSING
         frames = []
-        for member in self.members.values():
-            if not member.own and member.loss is None:
-                self._count += 1
-                frames.append(self._wording.frame(Ticket(self._count, "close", member=member)))
         if not self._waiting or self.extended:
             frames.append(self._wording.farewell())
         if self._waiting:
@@ -360,24 +348,12 @@ class Exchange:
         self.reconnects += 1
         for ticket in list(self._waiting.values()):
             ticket.carries += 1
-            reply = self._unsendable(ticket)
+            reply = ticket.unsendable()
             if reply is None:
                 self._outgoing.append(self._wording.frame(ticket))
             else:
                 del self._waiting[ticket.number]
                 self._answer(ticket, reply, done)
-
-    @staticmethod
-    def _unsendable(ticket: Ticket) -> Reply | None:
-        """The answer to a request that cannot be sent again, None for one that can."""
-        members = ticket.concerns()
-        if ticket.carries > MAX_CARRIES:
-            for member in members:
-                member.lose(f"{MAX_CARRIES} connections broke under one {ticket.call}")
-        if not members or any(member.loss is None for member in members):
-            return None
-        ticket.sent = []
-        return Reply("error", members[0].loss) if ticket.parts is None else Reply("batch", {"results": []})
 
     # Inside ------------------------------------------------------------------------------------------
 
@@ -425,12 +401,14 @@ class Exchange:
             self.failure = error_from_payload(reply.data)
             return
         if self.extended and reply.type == "notify":
+            self._notified(reply, done)
             return
         ticket = self._pop(reply)
         if ticket is None:
             self.dropped += 1  # answered before: a frame came twice, or was asked for twice
+            self._unwanted(reply)
             return
-        if reply.type != _ANSWERS.get(ticket.call, reply.type) and reply.type != "error":
+        if reply.type != ANSWERS.get(ticket.call, reply.type) and reply.type != "error":
             raise ProtocolError(f"a reply of type {reply.type!r} to {ticket.call!r}")
         if reply.type == "observation" and not isinstance(reply.data, dict):
             raise ProtocolError("an observation reply without data")
@@ -444,6 +422,29 @@ class Exchange:
                 if refusal.code in _REFUSALS:
                     self.failure = refusal  # it crossed our first request; the server will close
             self._answer(ticket, reply, done)
+
+    def _notified(self, reply: Reply, done: list[Ticket]) -> None:
+        """Take note of what the server says unasked about a session."""
+        kind = reply.data.get("kind") if isinstance(reply.data, dict) else None
+        member = self.members.get(str(reply.session))
+        if member is None or kind not in ("taken_over", "lost"):
+            return
+        if kind == "taken_over" and member.taken_over():
+            # Mostly by a connection of ours that was given up before its request to resume came through.
+            self._fail(f"gave session {member.session} to another connection")
+            return
+        loss = member.lose(f"the server says that the session was {kind.replace('_', ' ')}")
+        for ticket in [each for each in self._waiting.values() if each.member is member]:
+            del self._waiting[ticket.number]
+            self._answer(ticket, Reply("error", loss), done)
+
+    def _unwanted(self, reply: Reply) -> None:
+        """Close a session that was opened twice because the request came twice."""
+        member = Member()
+        if reply.type == "opened" and member.opened(reply.data) and member.session not in self.members:
+            ticket = Ticket(0, "close", member=member)
+            self._outgoing.append(self._register(ticket))
+            self.abandon(ticket)
 
     def _pop(self, reply: Reply) -> Ticket | None:
         """The ticket of a reply, which waits no more; None if it has had one."""
@@ -473,10 +474,21 @@ class Exchange:
             self.members[str(member.session)] = member
         elif member is not None and ticket.call != "state":
             member.note(reply.type, reply.data, reply.result)
+        if ticket is self._token:
+            self._token = None
+            held, self._held = self._held, []
+            for other, waited in held:
+                self._hand_out(other, waited, done)
+        elif self._token is not None:
+            self._held.append((ticket, reply))  # whoever has a reply has a session that can be resumed
+        else:
+            self._hand_out(ticket, reply, done)
+
+    def _hand_out(self, ticket: Ticket, reply: Reply, done: list[Ticket]) -> None:
         ticket.reply = reply
         if ticket.abandoned:
             self.dropped += 1
-        elif ticket.call != "token":
+        else:
             done.append(ticket)
 
     def _closed_by_server(self, close: Close) -> None:

@@ -12,6 +12,9 @@ from typing import Any
 MAX_CARRIES = 12
 """Connections that may break under one request before it counts as what breaks them."""
 
+MOST_TAKEOVERS = 3
+"""How often a session is taken back from another connection before that one is let have it."""
+
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
 
 
@@ -31,7 +34,7 @@ class Member:
         loss: the payload of the error that says why the session is gone, None while it lives.
     """
 
-    __slots__ = ("facts", "lease_s", "loss", "own", "session", "token")
+    __slots__ = ("_takeovers", "facts", "lease_s", "loss", "own", "session", "token")
 
     def __init__(self, session: str | None = None, *, own: bool = False) -> None:
         self.session = session
@@ -40,6 +43,7 @@ class Member:
         self.lease_s = 0.0
         self.facts: dict[str, Any] | None = None
         self.loss: dict[str, Any] | None = None
+        self._takeovers = 0
 
     def opened(self, data: Any) -> bool:
         """Take the data of an `opened` or `resumed` reply; False if they make no sense."""
@@ -79,6 +83,11 @@ class Member:
             if before is not None and now is not None and before != now:
                 return f"its {told} is {now!r} and was {before!r}"
         return None
+
+    def taken_over(self) -> bool:
+        """Note that another connection has the session now; whether to take it back."""
+        self._takeovers += 1
+        return self.token is not None and self._takeovers <= MOST_TAKEOVERS
 
     def lose(self, why: str) -> dict[str, Any]:
         """Note that the session is gone; return the payload of the error that says so."""

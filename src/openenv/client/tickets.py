@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from openenv.client.members import Member
+from openenv.client.members import MAX_CARRIES, Member
 from openenv.errors import ProtocolError
 from openenv.protocol.plain import Reply
+
+ANSWERS = {
+    "reset": "observation",
+    "step": "observation",
+    "state": "state",
+    "mcp": "mcp",
+    "token": "opened",
+    "open": "opened",
+    "resume": "resumed",
+    "close": "closed",
+    "batch": "batch",
+}
+"""Type of the reply by type of the request; an error answers each of them."""
 
 Part = tuple[Member, str, Any]
 """One call of a batch: session, type, payload."""
@@ -101,3 +114,14 @@ class Ticket:
         if self.parts is not None:
             return [part[0] for part in self.parts]
         return [] if self.member is None else [self.member]
+
+    def unsendable(self) -> Reply | None:
+        """The answer to a request that cannot be sent again, None for one that can."""
+        members = self.concerns()
+        if self.carries > MAX_CARRIES:
+            for member in members:
+                member.lose(f"{MAX_CARRIES} connections broke under one {self.call}")
+        if not members or any(member.loss is None for member in members):
+            return None
+        self.sent = []
+        return Reply("error", members[0].loss) if self.parts is None else Reply("batch", {"results": []})
