@@ -23,7 +23,10 @@ def test_every_sandbox_is_used_once_and_replaced() -> None:
         first, second = pool.acquire(), pool.acquire()
         assert first is not second
         first.exec("x = 1")
-        assert second.exec("'x' in globals()").value == "False"
+        assert second.exec("('x' in globals(), '_' in globals())").value == "(False, False)"
+        error = second.exec("1 / 0").error
+        assert error is not None
+        assert '"<cell 2>"' in error.traceback  # the cell that warmed it up is forgotten
         assert first.limits.wall_s == 30
         assert wait_ready(pool, 3)
         first.kill()

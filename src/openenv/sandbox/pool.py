@@ -5,11 +5,15 @@ from __future__ import annotations
 import collections
 import contextlib
 import threading
+import time
 from typing import Any, Self
 
 from openenv.errors import SandboxError, SandboxOptionError
 
 from .sandbox import Sandbox
+
+_PATIENCE_S = 0.005
+"""Before a taken sandbox is replaced: its user is about to run something and goes first."""
 
 
 class SandboxPool:
@@ -72,10 +76,13 @@ class SandboxPool:
         while self._open:
             self._wanted.wait()
             self._wanted.clear()
+            time.sleep(_PATIENCE_S)
             while self._open and len(self._ready) < self._size:
                 # A failure shows where a sandbox is asked for; here it only means that none is ready.
                 with contextlib.suppress(SandboxError):
-                    self._ready.append(Sandbox.create(**self._options))
+                    made = Sandbox.create(**self._options)
+                    made.session.warm_up()
+                    self._ready.append(made)
                     continue
                 break
 

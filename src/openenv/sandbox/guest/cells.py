@@ -88,6 +88,12 @@ class Interpreter:
             self._runner = None
             asyncio.set_event_loop(None)
 
+    def forget(self) -> None:
+        """Forget what the cells before left in the interpreter's own books."""
+        self._cell = 0
+        self.names.pop("_", None)
+        linecache.cache.clear()
+
     def run(self, code: str, stdin: bytes) -> tuple[dict[str, Any], bytes]:
         """Run one cell; returns what to say about it, and the images it made."""
         self._cell += 1

@@ -72,11 +72,15 @@ class _Session:
                 os._exit(0)
             if frame.message["op"] == "fork":
                 self._branch(frame)
+            elif frame.message["op"] == "forget":
+                self._interpreter.forget()
             else:
-                reply, images = self._interpreter.run(
-                    frame.payload[: frame.message["code"]].decode(), frame.payload[frame.message["code"] :]
-                )
-                wire.send(self._channel, {"nonce": frame.message["nonce"], **reply}, images)
+                self._run(frame)
+
+    def _run(self, frame: wire.Frame) -> None:
+        size = frame.message["code"]
+        reply, images = self._interpreter.run(frame.payload[:size].decode(), frame.payload[size:])
+        wire.send(self._channel, {"nonce": frame.message["nonce"], **reply}, images)
 
     def _branch(self, frame: wire.Frame) -> None:
         answer: dict[str, Any] = {"nonce": frame.message["nonce"]}
