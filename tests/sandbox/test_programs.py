@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy
 import pytest
 
 from openenv.sandbox import Limits, NetworkPolicy, Packages, Sandbox, backends
@@ -21,7 +22,7 @@ LIMITS = Limits(wall_s=60, memory_bytes=1 << 30)
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    packages = Packages(venv=sys.prefix, preload=("numpy",))
+    packages = Packages(venv=str(Path(numpy.__file__).parents[4]), preload=("numpy",))
     options = {"packages": packages, "network": NetworkPolicy.loopback(), "limits": LIMITS}
     with Sandbox.create(**options) as made:  # type: ignore[arg-type]
         yield made
