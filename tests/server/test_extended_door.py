@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from typing import Any
@@ -17,6 +18,7 @@ from tests.server.wire import Wire, runtime_of, until
 
 from openenv import Action, Environment, Observation, State
 from openenv.protocol.packing import pack
+from openenv.server.batches import Batch
 from openenv.server.contract import MAX_PENDING
 from openenv.server.runtime import ServerRuntime
 from openenv.session.replies import MOST_REPLIES
@@ -198,6 +200,25 @@ async def test_a_batch(msgpack: bool, target: Any) -> None:
         else:
             assert [said(result) for result in results] == ["1", "2", "3", "4", "4"]
         assert client.door.pending == 0
+
+
+async def test_an_answered_batch_is_freed_at_once(msgpack: bool) -> None:
+    async with Client(runtime_of(Inline), msgpack=msgpack) as client:
+        session, _ = await client.open()
+        await client.batch(reset(session))
+
+        def alive() -> int:
+            return sum(type(one) is Batch for one in gc.get_objects())
+
+        gc.collect()
+        gc.disable()
+        try:
+            before = alive()
+            for _ in range(5):
+                await client.batch(step(session))
+            assert alive() <= before
+        finally:
+            gc.enable()
 
 
 async def test_one_failing_call_never_fails_the_batch(msgpack: bool) -> None:

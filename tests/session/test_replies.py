@@ -18,6 +18,16 @@ def test_a_new_request_is_run_and_kept() -> None:
     assert (log.last_id, len(log)) == (0, 1)
 
 
+def test_a_claim_takes_what_is_new_only() -> None:
+    log, got = ReplyLog(), list[bytes]()
+    assert log.claim(3)
+    assert not log.claim(3)
+    assert not log.claim(2)
+    log.finish(3, b"three")
+    assert not log.take(3, got.append)
+    assert got == [b"three"]
+
+
 def test_one_that_runs_is_waited_for_by_all_who_ask() -> None:
     log, got = ReplyLog(), list[bytes]()
     assert log.take(5, got.append)

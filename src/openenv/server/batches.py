@@ -84,6 +84,8 @@ class Batch:
                 return
         door = self.door
         door.send(door.codec.batch(self._bodies, self.request.id), 1)
+        # They know the batch, too: without this only the garbage collector would free it, replies and all.
+        self.single, self.grouped = [], []
         door.finished(self)
 
     def run(self, calls: list[Any], tenants: dict[str, Tenant]) -> None:
@@ -116,8 +118,10 @@ class Batch:
 
     def _is_new(self, index: int, tenant: Tenant) -> bool:
         number = self.request.id
+        if number is None or tenant.log.claim(number):
+            return True
         codec = self.door.codec
-        return number is None or tenant.log.take(number, lambda body: self.put(index, codec.translated(body)))
+        return tenant.log.take(number, lambda body: self.put(index, codec.translated(body)))
 
     def _place(self, groups: dict[Hashable, Group], call: BatchCall) -> None:
         hosted = call.tenant.hosted

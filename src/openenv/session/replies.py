@@ -49,6 +49,15 @@ class ReplyLog:
         """Requests known: replies kept and calls running."""
         return len(self._replies)
 
+    def claim(self, id: int) -> bool:
+        """Take a request if it is new; `take` without an answer for one that is not."""
+        with self._lock:
+            if id <= self.last_id:
+                return False
+            self.last_id = id
+            self._replies[id] = None
+            return True
+
     def take(self, id: int, answer: Answer) -> bool:
         """Take a request.
 
