@@ -165,6 +165,16 @@ class CallCancelledError(StepTimeoutError):
     retryable = False
 
 
+class EnvironmentCrashedError(EnvironmentFailedError):
+    """The process of the environment ended in the middle of a call; only its session is concerned.
+
+    The episode is lost. The next reset starts another process.
+    """
+
+    retryable = True
+    session_fate = "needs_reset"
+
+
 class RubricError(EnvironmentFailedError):
     """A rubric returned something that cannot be a reward.
 

@@ -219,3 +219,17 @@ async def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         await runtime.manager.close(hosted.id)
     assert len(sessions._entries) == 3
     await runtime.drain()
+
+
+async def test_sessions_that_other_processes_lost_are_remembered() -> None:
+    runtime = runtime_of(Guess, max_sessions=2)
+    told: list[tuple[str, str | None]] = []
+    runtime.http.on_remember = lambda session, address: told.append((session, address))
+    runtime.http.bury("abc-w1", "1.1.1.1")
+    with pytest.raises(OrderError, match="gone"):
+        runtime.http.find(CURL)
+    assert runtime.http.find(STRANGER) is None
+    hosted = await reset(runtime, CURL)
+    assert set(told) == {(hosted.id, "1.1.1.1")}
+    assert runtime.http.find(CURL) is hosted
+    await runtime.drain()

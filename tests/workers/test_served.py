@@ -301,3 +301,26 @@ def test_a_connection_that_says_nothing_is_not_waited_for_for_ever(tmp_path: Pat
                 env.reset()
             raw.sendall(b"TP/1.1\r\nHost: localhost\r\n\r\n")
             assert b"healthy" in _read_until(raw, b"}")
+
+
+def test_careless_environments_have_processes_of_their_own(tmp_path: Path) -> None:
+    target = f"{HERE / 'environments.py'}:Careless"
+    with served(tmp_path, "--execution", "process", target=target) as server:
+        envs = [openenv.make(server.url, token=TOKEN) for _ in range(4)]
+        pids = set()
+        for env in envs:
+            env.reset()
+            pids.add(env.step(what="go").observation.result)
+        assert {said.split()[0] for said in pids} == {"1"}
+        assert len(pids) == 4
+        assert not {int(said.split()[-1]) for said in pids} & set(server.workers()[:1])
+        with pytest.raises(openenv.errors.EnvironmentCrashedError):
+            envs[0].step(what="segfault")
+        with pytest.raises(openenv.errors.StepTimeoutError):
+            envs[1].step(what="hang", timeout_s=0.5)
+        for env in envs[:2]:
+            env.reset()
+        for env in envs:
+            assert env.step(what="print").observation.result.split()[0] in "12"
+            env.close()
+        eventually(lambda: "said by the environment" in server.log.read_text())

@@ -36,7 +36,7 @@ def application(target: str, options: Mapping[str, Any], execution: str = "auto"
         target: whatever `openenv serve` takes.
         options: fields of `ServerSettings`; those that are None are left to the environment variables, and
             after them to the application itself.
-        execution: ``auto``, ``thread``, ``shard`` or ``inline``.
+        execution: ``auto``, ``thread``, ``shard``, ``inline`` or ``process``.
 
     Raises:
         TargetError: it leads nowhere, or to a server that runs already.

@@ -22,6 +22,7 @@ class Execution(StrEnum):
     THREAD = "thread"
     SHARD = "shard"
     INLINE = "inline"
+    PROCESS = "process"
 
 
 class LogFormat(StrEnum):
@@ -63,7 +64,9 @@ MaxSessions = Annotated[
 Where = Annotated[
     Execution,
     _option(
-        "--execution", "Where sessions run: threads of their own, shared threads, the loop.", default=True
+        "--execution",
+        "Where sessions run: own or shared threads, the loop, own processes.",
+        default=True,
     ),
 ]
 StepTimeout = Annotated[

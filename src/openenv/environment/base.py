@@ -51,8 +51,9 @@ class Environment(ABC, Generic[ActT, ObsT, StateT]):
     - ``deterministic``: whether the same seed and actions give the same episode (default True).
     - ``requires_reset``: whether a step before the first reset is refused (default True).
     - ``host``: ``"thread"`` for code that blocks, ``"shard"`` for code that takes microseconds and may
-      share a thread with other sessions, ``"inline"`` for the server's event loop itself, ``"auto"`` to
-      let the framework choose between the first two by what it measures.
+      share a thread with other sessions, ``"inline"`` for the server's event loop itself,
+      ``"process"`` for code that keeps state in its modules or may crash, ``"auto"`` to let the framework
+      choose between the first two by what it measures.
     - ``rubric``: scores each step that has no reward of its own; each instance gets its own copy.
     - ``transforms``: callables over the observation, applied in order after the rubric.
     - ``tasks``: the tasks this environment has.

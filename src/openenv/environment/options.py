@@ -19,7 +19,7 @@ GIVEN = "_openenv_given"
 OPTIONS = "_openenv_options"
 """Class attribute that holds the options in force."""
 
-_HOSTS = ("auto", "thread", "shard", "inline")
+_HOSTS = ("auto", "thread", "shard", "inline", "process")
 _SECONDS = ("step_timeout_s", "reset_timeout_s", "episode_timeout_s")
 
 

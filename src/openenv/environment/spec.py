@@ -65,7 +65,7 @@ class EnvironmentSpec:
         async_step: whether its step is, or one of its actions or tools.
         concurrent: whether several instances may run at once.
         single_thread: whether all instances must share one thread.
-        host: where the author wants it to run: ``auto``, ``thread``, ``shard`` or ``inline``.
+        host: where the author wants it to run: ``auto``, ``thread``, ``shard``, ``inline`` or ``process``.
         max_steps: steps after which an episode is truncated.
         step_timeout_s: deadline of a step in seconds.
         reset_timeout_s: deadline of a reset in seconds.

@@ -113,8 +113,9 @@ class ServerRuntime:
 
     def _new_manager(self) -> SessionManager:
         spec, settings = self.spec, self.settings
-        most = settings.max_sessions or (DEFAULT_MAX_SESSIONS if spec.concurrent else 1)
-        if most > 1 and not spec.concurrent:
+        concurrent = spec.concurrent or spec.host == "process"
+        most = settings.max_sessions or (DEFAULT_MAX_SESSIONS if concurrent else 1)
+        if most > 1 and not concurrent:
             raise ConcurrencyConfigurationError(spec.cls.__name__ if spec.cls else spec.name, most)
         return SessionManager(
             spec,

@@ -12,6 +12,7 @@ import logging
 import uuid
 from collections import Counter, deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from openenv.environment import EnvironmentSpec
 from openenv.errors import SessionCapacityError, SessionNotFoundError, UsageError
@@ -26,12 +27,15 @@ from openenv.session.shards import CHECK_S, Shards
 from openenv.session.slots import SharedSlots
 from openenv.types import StepOutcome
 
+if TYPE_CHECKING:
+    from openenv.session.process_host import ProcessPlace
+
 logger = logging.getLogger("openenv.session")
 
 CLOSE_TIMEOUT_S = 5.0
 """How long a closing session may take before its slot is given away and its thread left behind."""
 
-HOST_KINDS = ("auto", "thread", "shard", "inline")
+HOST_KINDS = ("auto", "thread", "shard", "inline", "process")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +76,8 @@ class SessionManager:
         queue_size: callers that may wait for a slot; 0 refuses at once.
         queue_timeout_s: seconds a caller waits for a slot before it is refused.
         lease_s: lease of a session that nobody is attached to, in seconds.
-        host: `thread`, `shard`, `inline`, or `auto` for what the environment's class says; if it says
-            nothing, a thread of its own for each session until the class has proven fast, then shards.
+        host: `thread`, `shard`, `inline`, `process`, or `auto` for what the environment's class says; if it
+            says nothing, a thread of its own for each session until the class has proven fast, then shards.
         limits: bounds of every session, on top of the author's.
         max_quarantined: stuck environments beyond which no new one is built.
         observer: called after each call of each session (name, outcome, seconds).
@@ -104,6 +108,7 @@ class SessionManager:
         self._queue_size = queue_size
         self._queue_timeout_s = queue_timeout_s
         self._host_kind = _host_kind(spec, host)
+        self._place = _warm_place(spec) if self._host_kind == "process" else None
         self._limits = self._possible(limits or Limits())
         self.pace = Pace()
         self._observer = self._observing(observer)
@@ -184,9 +189,11 @@ class SessionManager:
         hosted = None
         try:
             self.quarantine.check()
+            session_id = uuid.uuid4().hex + (self._slots.suffix if self._slots is not None else "")
+            host = self._make_host(session_id)
             session = Session(
-                self.spec,
-                id=uuid.uuid4().hex + self._slots.suffix if self._slots is not None else None,
+                getattr(host, "spec", self.spec),
+                id=session_id,
                 limits=self._limits,
                 auto_reset=auto_reset,
                 observer=self._observer,
@@ -194,7 +201,7 @@ class SessionManager:
             session.interactive = False
             hosted = HostedSession(
                 session,
-                self._make_host(session.id),
+                host,
                 owner=owner,
                 lease_s=self.lease_s if lease_s is None else lease_s,
                 timed=self.pace.record,
@@ -374,6 +381,10 @@ class SessionManager:
 
     def _make_host(self, session_id: str) -> Host:
         kind = self._host_kind
+        if self._place is not None:
+            from openenv.session.process_host import ProcessHost
+
+            return ProcessHost(self._place, session_id, self.quarantine)
         if kind == "loop":
             return LoopHost(f"openenv-{session_id[:8]}")
         if kind == "inline":
@@ -395,9 +406,26 @@ class SessionManager:
 
 
 def _host_kind(spec: EnvironmentSpec, asked: str) -> str:
+    if (spec.host if asked == "auto" else asked) == "process":
+        return "process"
     if spec.is_async:
         return "loop"
     if spec.single_thread:
         return "shared"
     kind = spec.host if asked == "auto" else asked
     return "thread" if kind == "shard" and not HAS_SHARDS else kind
+
+
+def _warm_place(spec: EnvironmentSpec) -> ProcessPlace:
+    """Where the processes of sessions come from; forked now, while this process is still quiet.
+
+    Raises:
+        UsageError: this platform has no such processes.
+    """
+    from openenv.session.zygote import AVAILABLE
+
+    if not AVAILABLE:
+        raise UsageError("host 'process' forks, waits and kills as only Linux can; use 'thread'")
+    from openenv.session.process_host import ProcessPlace
+
+    return ProcessPlace.of(spec)

@@ -20,6 +20,7 @@ from typing import Any
 
 from openenv.environment import EnvironmentSpec
 from openenv.errors import (
+    EnvironmentCrashedError,
     OpenEnvError,
     OrderError,
     StepTimeoutError,
@@ -385,6 +386,8 @@ class Session(EpisodeRules):
 
     def _conclude(self, name: str, problem: BaseException, started: float) -> BaseException:
         """Record a call that failed and return what to raise."""
+        if isinstance(problem, EnvironmentCrashedError):
+            self._discard_environment()
         if isinstance(problem, OpenEnvError):
             self._done(name, problem.outcome, started)
             return self._placed(problem)
