@@ -97,7 +97,7 @@ async def test_a_crash_ends_one_episode(what: str, how: str) -> None:
         with pytest.raises(EnvironmentCrashedError, match=how) as caught:
             await victim.acall("step", action={"what": what})
         assert (caught.value.session_fate, caught.value.retryable) == ("needs_reset", True)
-        assert caught.value.step == 1
+        assert caught.value.step == 2  # a step that fails is a step
         with pytest.raises(OrderError):
             await victim.acall("step", action={"what": "go"})
         assert (await other.acall("step", action={"what": "go"})).observation.result.startswith("2 ")

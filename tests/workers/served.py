@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -28,9 +29,10 @@ def eventually(what: Callable[[], Any], why: str = "", within_s: float = PATIENC
     """Wait until `what` gives something true."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:
-        found = what()
-        if found:
-            return found
+        with contextlib.suppress(httpx.TransportError):  # a worker was killed while it answered
+            found = what()
+            if found:
+                return found
         time.sleep(0.05)
     raise AssertionError(why or f"{what} stayed false for {within_s} s")
 
