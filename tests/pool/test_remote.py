@@ -247,3 +247,20 @@ def test_close_ends_the_sessions_of_the_server(serve: Callable[..., str]) -> Non
     for _ in range(3):
         with openenv.make_pool(url, n=2) as pool:
             assert places(pool.reset()) == [0, 0]
+
+
+def test_a_connection_that_breaks_loses_nothing(serve: Callable[..., str]) -> None:
+    with openenv.make_pool(serve(), n=8) as pool:
+        first = pool.reset()
+        assert places(pool.step([{"by": 1}] * 8)) == [1] * 8
+        inner: Any = pool._backend
+        group = inner._servers[0].group
+        inner._thread.loop.call_soon_threadsafe(group._lanes[0]._transport.abort)
+        outcomes = pool.step([{"by": 1}] * 8)
+        assert places(outcomes) == [2] * 8
+        assert [o.episode_id for o in outcomes] == [o.episode_id for o in first]  # type: ignore[union-attr]
+        assert (pool.statistics().lost, pool.statistics().workers) == (0, 1)
+        until = time.monotonic() + 30
+        while not group.statistics().reconnects and time.monotonic() < until:
+            pool.step([{"by": 0}] * 8)
+        assert group.statistics().reconnects == 1
