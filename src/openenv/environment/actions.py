@@ -185,10 +185,15 @@ def action_contract(kind: Any) -> ActionContract:
     """Return the contract of an action type: a model class or a union of them.
 
     The published special case is kept: where the type is `Action` or one of the tool family, ``type`` says
-    whether tools are listed or one is called.
+    whether tools are listed or one is called. The same holds for a union of one model with both of them.
     """
     if is_model(kind) and (kind is Action or issubclass(kind, CallToolAction | ListToolsAction)):
         return ActionContract(kind, _tool_aware(kind))
+    members = union_members(kind)
+    if {CallToolAction, ListToolsAction} < set(members) and len(members) == 3:
+        # A model beside the tool family: data without a tool's ``type`` is that model, and so is the schema.
+        (own,) = (member for member in members if member not in (CallToolAction, ListToolsAction))
+        return ActionContract(own, _tool_aware(own))
     return ActionContract(kind, _validator(kind))
 
 
