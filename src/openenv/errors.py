@@ -35,6 +35,7 @@ Catch at the altitude you need::
         ├── TargetError                 a TARGET that names nothing
         ├── ConcurrencyConfigurationError   more sessions than the environment allows
         ├── SandboxOptionError      an option of a sandbox that makes no sense
+        ├── ProblemFormatError          a line of a problem file that cannot become a problem
         ├── SamplingError               a schema from which no valid action can be drawn
         ├── MissingExtraError           an optional dependency is not installed
         └── NotAvailableError           a part of OpenEnv that this version does not have
@@ -432,6 +433,20 @@ class SandboxOptionError(UsageError, ValueError):
     def __init__(self, message: str = "", *, option: str = "", **context: Any) -> None:
         super().__init__(message, **context)
         self.option = option
+
+
+class ProblemFormatError(UsageError, ValueError):
+    """A line of a problem file that cannot become a problem.
+
+    Attributes:
+        path: the file.
+        line: number of the line, from 1; 0 if no line is concerned.
+    """
+
+    def __init__(self, message: str = "", *, path: str = "", line: int = 0, **context: Any) -> None:
+        super().__init__(message, **context)
+        self.path = path
+        self.line = line
 
 
 class SamplingError(UsageError):

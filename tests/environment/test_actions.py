@@ -291,6 +291,16 @@ def test_a_union_without_types_takes_what_fits():
     assert isinstance(contract.validate({"steps": 1}), Walk)
 
 
+def test_a_model_beside_the_tool_family_keeps_its_own_schema():
+    contract = action_contract(Plain | CallToolAction | ListToolsAction)
+    assert contract.type is Plain
+    assert isinstance(contract.validate({"n": 1}), Plain)
+    assert isinstance(contract.validate({"type": "call_tool", "tool_name": "t"}), CallToolAction)
+    assert isinstance(contract.validate({"type": "list_tools"}), ListToolsAction)
+    wider = action_contract(Plain | Walk | CallToolAction | ListToolsAction)
+    assert isinstance(wider.validate({"steps": 1}), Walk)
+
+
 def test_models_that_are_no_actions():
     class Point(BaseModel):
         x: int

@@ -9,9 +9,7 @@ import pytest
 from openenv.envs.coding.workspace import Confinement
 from openenv.sandbox import Limits, backends
 
-CONFINEMENT = Confinement(
-    limits=Limits(wall_s=30, memory_bytes=256 << 20, disk_bytes=16 << 20, processes=32)
-)
+CONFINEMENT = Confinement(limits=Limits(wall_s=30, memory_bytes=256 << 20, disk_bytes=16 << 20, processes=32))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from openenv.envs.coding import CodeAction, CodingEnvironment, Problem, RunCase
 from openenv.envs.coding.environment import style_score
 from openenv.envs.coding.workspace import Confinement
 from openenv.errors import InvalidActionError, TaskNotFoundError, UsageError
+from openenv.protocol.mcp_types import CallToolAction
 from openenv.protocol.plain import encode_result, encode_state
 from openenv.sandbox import Limits
 from openenv.session import Session
@@ -153,15 +154,28 @@ def test_tools_share_files_and_session_with_code(env: Env) -> None:
 
 def test_tools_that_fail_say_why(env: Env) -> None:
     env.reset()
-    for name, arguments, words in [
-        ("read_file", {"path": "missing"}, "missing"),
-        ("write_file", {"path": "x", "content": "y" * (2 << 20)}, "content: expected at most"),
-        ("submit", {}, "no task to submit to"),
-        ("nothing", {}, "Unknown tool"),
+    for name, arguments, outcome, words in [
+        ("read_file", {"path": "missing"}, "tool_error", "missing"),
+        ("list_files", {"path": "missing"}, "tool_error", "missing"),
+        ("write_file", {"path": "x", "content": "y" * (2 << 20)}, "tool_error", "content: expected at most"),
+        ("submit", {}, "tool_error", "no task to submit to"),
+        ("nothing", {}, "invalid_action", "Unknown tool"),
+        ("run_python", {"cod": "1"}, "invalid_action", "code"),
     ]:
-        with pytest.raises(openenv.OpenEnvError, match=words):
-            env.call_tool(name, **arguments)
+        result = env.step(CallToolAction(tool_name=name, arguments=arguments))
+        assert (result.outcome, result.reward, result.done) == (outcome, None, False)
+        assert words in result.observation.error.message
+    with pytest.raises(InvalidActionError, match=r"metadata\.submit"):
+        env.step(code="1", metadata={"submit": True})
     assert env.call_tool("run_python", code="1")["exit_code"] == 0
+
+
+def test_files_that_cannot_be_handed_in_are_worth_nothing(env: Env) -> None:
+    for mess in ("mkdir solution.py", "head -c 20000000 /dev/zero > big"):
+        env.reset(split="train", task="digit_sum")
+        env.call_tool("run_shell", command=f"rm -f solution.py; {mess}")
+        told = env.call_tool("submit", code="def digit_sum(n):\n    return sum(map(int, str(n)))")
+        assert (told["passed"], env.last.reward, env.last.done) == (0, 0.0, True)
 
 
 def test_a_task_is_solved_step_by_step(env: Env) -> None:
@@ -184,9 +198,7 @@ def test_a_task_is_solved_step_by_step(env: Env) -> None:
 
 def test_a_code_action_can_hand_in(env: Env) -> None:
     env.reset(split="train", task="digit_sum")
-    result = env.step(
-        code="def digit_sum(n):\n    return sum(map(int, str(n)))", metadata={"submit": True}
-    )
+    result = env.step(code="def digit_sum(n):\n    return sum(map(int, str(n)))", metadata={"submit": True})
     assert (result.reward, result.done, result.components["all_passed"]) == (1.0, True, 1.0)
 
 

@@ -8,19 +8,20 @@ from typing import Any
 from openenv.environment import Environment, Transition
 from openenv.environment.toolcalls import ToolCalls
 from openenv.environment.toolset import marked_tools, tool_spec
-from openenv.envs.coding.grading import Verdict, grade
+from openenv.envs.coding.grading import Verdict, grade, unfit
 from openenv.envs.coding.models import CodeAction, CodeObservation, CodeState
 from openenv.envs.coding.tasks import CodingTasks, Problem
 from openenv.envs.coding.toolbox import Toolbox
 from openenv.envs.coding.transforms import named_transforms
 from openenv.envs.coding.workspace import Confinement, Ran, Workspace
-from openenv.errors import InvalidActionError, UsageError
+from openenv.errors import InvalidActionError, SandboxFileError, SandboxGoneError
 from openenv.protocol.mcp_types import (
     CallToolAction,
     CallToolObservation,
     ListToolsAction,
     ListToolsObservation,
 )
+from openenv.sandbox import Snapshot
 from openenv.transforms import CompositeTransform
 from openenv.types import Outcome
 
@@ -95,7 +96,7 @@ class CodingEnvironment(
             action: what to do.
 
         Returns:
-            `CodeObservation` for code, the tool family's observation for tools, with the outcome of a submission.
+            `CodeObservation` for code, the tool family's observation for tools; with a submission's outcome.
         """
         self._count(action)
         if not isinstance(action, CodeAction):
@@ -151,6 +152,8 @@ class CodingEnvironment(
         return Outcome(seen, terminated=True, reason=made.reason, components=made.components)
 
     def _handed_in(self, code: str) -> Outcome[CodeObservation]:
+        if self._problem is None:
+            raise _bad("metadata.submit", "expected a task to submit to: reset with a split or a task", True)
         outcome = self._submit(code)
         seen = CodeObservation(stdout=f"{outcome.value}\n", metadata={"last_code": code})
         return Outcome(
@@ -166,11 +169,16 @@ class CodingEnvironment(
     def _submit(self, code: str | None) -> Outcome[dict[str, Any]]:
         problem = self._problem
         if problem is None:
-            raise UsageError("there is no task to submit to: reset with a split or a task")
-        if code is not None:
-            self._workspace.sandbox.write(problem.submission, code)
-        submission = self._workspace.submission()
-        verdict = grade(problem, submission, self._confinement)
+            raise ValueError("there is no task to submit to: reset with a split or a task")
+        submission = Snapshot()
+        try:
+            if code is not None:
+                self._workspace.sandbox.write(problem.submission, code)
+            submission = self._workspace.submission()
+            verdict = grade(problem, submission, self._confinement)
+        except (SandboxFileError, SandboxGoneError) as error:
+            # Files that cannot be handed in are the agent's doing: worth nothing, but a result.
+            verdict = unfit(problem, error.message)
         data = submission.files.get(problem.submission, (b"", 0))[0]
         components = reward_components(verdict, style_score(data.decode("utf-8", "replace")))
         earned = components["all_passed" if self._credit == "all" else "passed_fraction"]

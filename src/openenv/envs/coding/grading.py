@@ -111,6 +111,11 @@ def grade(problem: Problem, submission: Snapshot, confinement: Confinement | Non
     return Verdict(tuple(findings))
 
 
+def unfit(problem: Problem, detail: str) -> Verdict:
+    """Return the verdict about files that cannot be handed in."""
+    return _all(problem, Finding.BUILD, detail)
+
+
 def _all(problem: Problem, finding: Finding, detail: str) -> Verdict:
     return Verdict((finding,) * len(problem.cases), detail)
 

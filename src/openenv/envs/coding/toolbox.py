@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from openenv.environment import Environment, tool
 from openenv.envs.coding.workspace import Ran, Workspace
-from openenv.errors import UsageError
+from openenv.errors import SandboxFileError, SandboxGoneError
 from openenv.types import Action, Observation, Outcome, State
 
 MAX_TEXT = 1 << 20
@@ -57,8 +59,9 @@ class Toolbox(Environment[Action, Observation, State], name="coding_tools"):
         """
         data = content.encode()
         if len(data) > MAX_TEXT:
-            raise UsageError(f"content: expected at most {MAX_TEXT} bytes, got {len(data)}")
-        self.workspace.sandbox.write(path, data)
+            raise ValueError(f"content: expected at most {MAX_TEXT} bytes, got {len(data)}")
+        with _told_apart():
+            self.workspace.sandbox.write(path, data)
         return {"path": path, "bytes": len(data)}
 
     @tool
@@ -68,7 +71,9 @@ class Toolbox(Environment[Action, Observation, State], name="coding_tools"):
         Args:
             path: below the work folder.
         """
-        return self.workspace.sandbox.read(path, max_bytes=MAX_TEXT).decode("utf-8", "replace")
+        with _told_apart():
+            data = self.workspace.sandbox.read(path, max_bytes=MAX_TEXT)
+        return data.decode("utf-8", "replace")
 
     @tool
     def list_files(self, path: str = "") -> list[dict[str, Any]]:
@@ -77,7 +82,8 @@ class Toolbox(Environment[Action, Observation, State], name="coding_tools"):
         Args:
             path: below the work folder, which is meant by the empty path.
         """
-        entries = self.workspace.sandbox.list(path, recursive=True)
+        with _told_apart():
+            entries = self.workspace.sandbox.list(path, recursive=True)
         return [{"path": entry.name, "kind": entry.kind, "bytes": entry.size} for entry in entries]
 
     @tool
@@ -99,6 +105,15 @@ class Toolbox(Environment[Action, Observation, State], name="coding_tools"):
         self._ran = ran
         told: dict[str, Any] = {"stdout": ran.stdout, "stderr": ran.stderr, "exit_code": ran.exit_code}
         return {**told, "restarted": True} if ran.restarted else told
+
+
+@contextlib.contextmanager
+def _told_apart() -> Iterator[None]:
+    """What an agent's own call or files brought about is a failed tool, not failed machinery."""
+    try:
+        yield
+    except (SandboxFileError, SandboxGoneError) as error:
+        raise ValueError(error.message) from error
 
 
 __all__ = ["MAX_TEXT", "Toolbox"]
