@@ -37,7 +37,7 @@ def _no_op(problem: Problem, rng: random.Random) -> Files:
 
 
 def _empty(problem: Problem, rng: random.Random) -> Files:
-    return {name: "" for name in {problem.submission, *problem.oracle}}
+    return dict.fromkeys({problem.submission, *problem.oracle}, "")
 
 
 def _crashing(problem: Problem, rng: random.Random) -> Files:
