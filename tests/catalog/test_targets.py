@@ -175,7 +175,7 @@ def test_objects():
         ("game.py:Gues", r"defines no 'Gues'; did you mean 'Guess'\?"),
         ("game.py:Zebra", r"defines no 'Zebra'; it defines Guess"),
         ("gane.py", r"there is no file .*gane.py; did you mean .*game.py\?"),
-        ("gane", r"leads to no environment. Tried a shipped name \(echo\), .*Did you mean"),
+        ("gane", r"leads to no environment. Tried a shipped name \(coding, echo\), .*Did you mean"),
         ("ecoh", r"Did you mean 'echo'\?"),
         ("no/where/game.py", "nor a folder"),
         ("no/where", "there is no file or folder"),

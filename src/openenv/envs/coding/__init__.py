@@ -1,4 +1,4 @@
-"""Coding: real CPython in a sandbox; tasks whose hidden tests never meet the code that they judge.
+"""Coding: real CPython and a shell in a sandbox, tasks with hidden tests.
 
 `CodingEnvironment` takes the published `CodeAction` and the tools of `toolbox`. `grade` judges a submission.
 """
