@@ -1,12 +1,14 @@
 """What a call costs the client: CPU time and latency of one synchronous client, each against its own server.
 
 The client is a process of its own, and so is the server. Beside them stands the floor: as many bytes to and
-fro over a socket that an asyncio protocol echoes.
+fro over a socket that an asyncio protocol echoes. All of them share one core: between two, waking the other
+side costs more than the call, and how much depends on what else the machine does.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,7 +17,10 @@ from typing import Any
 from .context import Context, interleave, progress
 from .servers import ours, published, running
 
-_LOOP = """
+_CORE = min(os.sched_getaffinity(0))
+_LOOP = (
+    f"import os; os.sched_setaffinity(0, {{{{{_CORE}}}}})\n"
+    + """
 import json, statistics, time
 call = lambda: env.step({{"message": "hello", "tokens": []}})
 for _ in range({calls} // 5):
@@ -29,6 +34,7 @@ for _ in range({calls}):
 cpu = time.process_time_ns() - cpu
 print(json.dumps({{"cpu_us": cpu / 1e3 / {calls}, "p50_us": statistics.median(times) / 1e3}}))
 """
+)
 
 _OURS = (
     """
@@ -104,6 +110,8 @@ def run(context: Context) -> dict[str, Any]:
             running(mine, sessions=8) as server,
         ):
             port = int(echo.stdout.readline())
+            for pid in (echo.pid, theirs.pid, server.pid):
+                _pin(pid)
             callers = [
                 Caller(
                     "published", context.published_python, _PUBLISHED.format(port=theirs.port, calls=calls)
@@ -117,6 +125,12 @@ def run(context: Context) -> dict[str, Any]:
     finally:
         echo.kill()
         echo.wait()
+
+
+def _pin(pid: int) -> None:
+    """Keep a process on one core, with every thread that it has and will have."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        os.sched_setaffinity(int(thread), {_CORE})
 
 
 def _measure(caller: Caller) -> dict[str, float]:
