@@ -100,6 +100,11 @@ class Grave:
     facts: dict[str, Any]
 
 
+SOCKET_LEASE_S = 60.0
+"""Seconds that a session waits for its client after a lost connection, unless the client asked for another
+lease. One that reconnects does so within seconds; one that was killed must not keep its slot for long."""
+
+
 class Tenancy:
     """The tenants of a server.
 
@@ -122,12 +127,15 @@ class Tenancy:
             door: the door.
             auto_reset: whether a first step resets first.
             client: address of the caller.
-            lease_s: lease that the client asks for; the server's own is the most it gets.
+            lease_s: lease that the client asks for; the server's own is the most it gets. If absent, the
+                server's own or `SOCKET_LEASE_S`, the shorter.
 
         Raises:
             OpenEnvError: there is none to be had, or the door was lost meanwhile.
         """
         runtime = self._runtime
+        if lease_s is None:
+            lease_s = min(runtime.settings.lease_s, SOCKET_LEASE_S)
         hosted = await runtime.open_session(owner, auto_reset=auto_reset, client=client, lease_s=lease_s)
         if door.gone:
             await runtime.manager.close(hosted.id)
