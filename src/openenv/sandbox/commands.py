@@ -96,7 +96,7 @@ def _follow(
                 feed.push()
             elif descriptor == control.fileno():
                 control.listen()
-            elif not output.drain(descriptor, 4):
+            elif not output.drain(descriptor, 16):
                 with contextlib.suppress(KeyError):
                     poll.unregister(descriptor)
         if control.gone:

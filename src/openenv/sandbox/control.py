@@ -47,6 +47,10 @@ class Control:
     gone: bool = False
     _number: int = 0
 
+    def __post_init__(self) -> None:
+        self._poll = select.poll()
+        self._poll.register(self.channel, select.POLLIN)
+
     def fileno(self) -> int:
         """For `poll`."""
         return self.channel.fileno()
@@ -107,9 +111,7 @@ class Control:
         return self.exits.pop(pid, None)
 
     def _readable(self, seconds: float) -> bool:
-        poll = select.poll()
-        poll.register(self.channel, select.POLLIN)
-        return bool(poll.poll(max(0.0, seconds) * 1000))
+        return bool(self._poll.poll(max(0.0, seconds) * 1000))
 
     def _receive(self) -> wire.Frame | None:
         """The next frame; an event is noted down, and returned too."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-_CHUNK = 65536
+_CHUNK = 1 << 14
 FLOOD = 64
 """Times the limit after which output is a flood."""
 
@@ -42,7 +42,7 @@ class Output:
         self.dropped = 0
         return late
 
-    def drain(self, descriptor: int, most: int = 64) -> bool:
+    def drain(self, descriptor: int, most: int = 256) -> bool:
         """Read what is there; False at the end of the stream."""
         kept = self.kept[descriptor]
         for _ in range(most):

@@ -159,7 +159,8 @@ class PythonSession:
         if not self._reader.silent():
             status = Status.TAMPERED if self._running() else Status.KILLED
         else:
-            channel.settimeout(max(0.001, timeout_s))
+            if channel.gettimeout() != timeout_s > 0:
+                channel.settimeout(timeout_s)
             with contextlib.suppress(OSError):  # a session that does not listen answers too late
                 wire.send(channel, {"op": "exec", "nonce": word, "code": len(source)}, source + fed)
             reply, status = self._await(channel, word, started + timeout_s)
@@ -190,7 +191,7 @@ class PythonSession:
                 self.sandbox.control.tell("tick")
             for descriptor in (self._output.out, self._output.err):
                 if descriptor in ready:
-                    self._output.drain(descriptor, 4)
+                    self._output.drain(descriptor, 16)
             if self._output.flooded:
                 return None, Status.OUTPUT
             if channel.fileno() in ready:

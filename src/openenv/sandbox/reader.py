@@ -10,7 +10,8 @@ import time
 
 from .guest.wire import HEAD, Frame, WireError, parse
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 14
+"""Small enough that memory for it need not be asked of the kernel each time."""
 _SPACE = socket.CMSG_SPACE(64 * 4)
 
 
@@ -27,7 +28,8 @@ class Reader:
         self._channel = channel
         self._limits = (max_text, max_payload)
         self._held = bytearray()
-        self.ended = False
+        self._poll = select.poll()
+        self._poll.register(channel, select.POLLIN)
 
     def read(self) -> Frame | None:
         """Take in what has arrived; a frame if one is whole. Descriptors that came along are closed.
@@ -48,7 +50,6 @@ class Reader:
                 raise EOFError from error
             _close_received(ancillary)
             if not data:
-                self.ended = True
                 if self._held:
                     raise WireError("a frame that ends in the middle")
                 raise EOFError
@@ -62,10 +63,8 @@ class Reader:
             EOFError: the stream has ended.
         """
         deadline = time.monotonic() + seconds
-        poll = select.poll()
-        poll.register(self._channel, select.POLLIN)
         while (left := deadline - time.monotonic()) > 0:
-            if poll.poll(left * 1000):
+            if self._poll.poll(left * 1000):
                 frame = self.read()
                 if frame is not None:
                     return frame
@@ -73,11 +72,7 @@ class Reader:
 
     def silent(self) -> bool:
         """Whether nothing at all has arrived since the last frame."""
-        if self._held:
-            return False
-        poll = select.poll()
-        poll.register(self._channel, select.POLLIN)
-        return not poll.poll(0)
+        return not self._held and not self._poll.poll(0)
 
     def _whole(self) -> Frame | None:
         held = self._held
