@@ -25,12 +25,13 @@ LEFT_S = 5.0
 """Seconds after the lease in which everything must be gone."""
 
 _CLIENT = """
-import contextlib, sys, openenv
+import contextlib, sys, time, openenv
 while True:
     with contextlib.suppress(openenv.OpenEnvError), openenv.make(sys.argv[1]) as env:
         env.reset()
         for _ in range(20):
             env.step(what="go")
+            time.sleep(0.05)
 """
 
 

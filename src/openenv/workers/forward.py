@@ -20,7 +20,7 @@ from openenv.server.admin import PREFIX, may_administer
 from openenv.server.http_errors import error_response
 from openenv.server.middleware import App, AsgiSend, Event, Receive
 from openenv.server.runtime import ServerRuntime
-from openenv.server.scope import Scope, headers_of, path_of, query_of
+from openenv.server.scope import Scope, client_of, headers_of, path_of, query_of
 from openenv.workers import sums
 from openenv.workers.link import Link, lost
 from openenv.workers.peek import named_session
@@ -77,7 +77,7 @@ class WorkerApp:
             await self._app(scope, receive, send)
             return
         session = named_session(headers, path, query_of(scope), self._runtime.http.cookie_name)
-        if session is None and path == "/mcp" and scope["method"] == "POST":
+        if session is None and path == "/mcp" and scope["method"] == "POST" and self._lets_in(scope, headers):
             session, receive = await self._named_in_body(receive)
         owner = self._link.elsewhere(session)
         if path.startswith(PREFIX) and not may_administer(self._runtime, scope):
@@ -88,6 +88,12 @@ class WorkerApp:
             await self._gather(path, scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _lets_in(self, scope: Scope, headers: Mapping[str, str]) -> bool:
+        """Whether the policy lets a request pass: nobody else's body is kept here."""
+        client = client_of(scope)
+        address = client[0] if client else None
+        return self._runtime.policy.check(scope["method"], path_of(scope), headers, address) is None
 
     async def _named_in_body(self, receive: Receive) -> tuple[str | None, Receive]:
         """The session that a call of the published MCP dialect names, and the body to be read again."""

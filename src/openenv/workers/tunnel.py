@@ -70,6 +70,7 @@ class Tunnel(asyncio.Protocol):
         self._early = [head]
         self._far: _Far | None = None
         connections.add(self)
+        transport.pause_reading()
         self._task = asyncio.get_running_loop().create_task(self._connect(owner))
 
     async def _connect(self, owner: int) -> None:
@@ -86,6 +87,8 @@ class Tunnel(asyncio.Protocol):
         self._far = far
         if self._near.is_closing():
             far.transport.close()
+        else:
+            self._near.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         """Pass it on."""
