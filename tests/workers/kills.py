@@ -72,8 +72,9 @@ class Chaos:
         found: dict[str, list[int]] = {"client": [client.pid for client in self._clients]}
         workers = {pid for pid in self._server.workers() if _parent_of(pid) == self._server.process.pid}
         found["worker"] = sorted(workers)
-        inside = [pid for pid in self._server.workers() if pid not in workers]
-        found["session"] = sorted(pid for pid in inside if _parent_of(pid) not in workers)
+        parents = {pid: _parent_of(pid) for pid in self._server.workers()}
+        zygotes = {pid for pid, parent in parents.items() if parent in workers}
+        found["session"] = sorted(pid for pid, parent in parents.items() if parent in zygotes)
         return {kind: pids for kind, pids in found.items() if pids}
 
     def _kill_one(self) -> None:

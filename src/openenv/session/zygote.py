@@ -186,8 +186,7 @@ class _Nursery:  # pragma: no cover - it runs in the zygote only
                     self._reap(pid)
             for pid, descriptor in list(self._removers.items()):
                 if descriptor in ready:
-                    os.waitpid(pid, 0)
-                    os.close(self._removers.pop(pid))
+                    self._removed(pid)
             if self._control in ready and not self._obey():
                 self._end()
                 return
@@ -195,8 +194,8 @@ class _Nursery:  # pragma: no cover - it runs in the zygote only
     def _end(self) -> None:
         for pid in list(self._children):
             self._kill(pid)
-        for pid in self._removers:
-            os.waitpid(pid, 0)
+        while self._removers:
+            self._removed(next(iter(self._removers)))
 
     def _obey(self) -> bool:
         try:
@@ -267,6 +266,14 @@ class _Nursery:  # pragma: no cover - it runs in the zygote only
             finally:
                 os._exit(0)
         self._removers[pid] = os.pidfd_open(pid)
+        self._folders[pid] = folder
+
+    def _removed(self, pid: int) -> None:
+        _, status = os.waitpid(pid, 0)
+        os.close(self._removers.pop(pid))
+        folder = self._folders.pop(pid)
+        if status:  # somebody killed it
+            self._remove(folder)
 
 
 def _be_session(
