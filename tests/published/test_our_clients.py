@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from tests.published.conftest import PublishedServer, Serve
 
-from openenv.client import EnvClient, GenericEnvClient, MCPToolClient, connect, make_remote
+from openenv.client import (
+    EnvClient,
+    GenericEnvClient,
+    MCPToolClient,
+    SessionGroup,
+    connect,
+    make_remote,
+)
 from openenv.errors import (
     EnvironmentFailedError,
     InvalidActionError,
@@ -212,3 +219,17 @@ async def test_the_tool_client_asynchronously(tools: PublishedServer) -> None:
 @pytest.fixture(autouse=True)
 def _no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENENV_TOKEN", raising=False)
+
+
+def test_a_group_has_a_connection_for_each_session(counter: PublishedServer) -> None:
+    with SessionGroup(counter.url) as group:
+        group.open_many(3)
+        assert [outcome.unwrap().observation["count"] for outcome in group.reset()] == [0, 0, 0]
+        outcomes = group.step([2, 0], [{"by": 2}, {"by": 1}])
+        assert [(o.index, o.unwrap().observation["count"], o.unwrap().step) for o in outcomes] == [
+            (2, 2, 1),
+            (0, 1, 1),
+        ]
+        assert sorted(o.index for o in group.as_ready(None, [{"by": 1}] * 3)) == [0, 1, 2]
+        statistics = group.statistics()
+        assert (statistics.connections, statistics.extended) == (3, False)

@@ -20,8 +20,9 @@ from openenv.client.roster import (
     reply_of,
     reset_data,
     step_data,
+    unsendable,
 )
-from openenv.errors import OpenEnvError, ProtocolError, UsageError
+from openenv.errors import InvalidActionError, OpenEnvError, ProtocolError, UsageError
 from openenv.protocol.plain import Reply
 
 
@@ -261,7 +262,12 @@ class AsyncSessionGroup:
         try:
             results = await self._lanes[0].batch([part_of(slot) for slot in slots], timeout_s=timeout_s)
         except OpenEnvError as error:
-            return [slot.failed(copy_of(error)) for slot in slots]
+            refused = unsendable(slots) if type(error) is InvalidActionError else {}
+            if not refused:
+                return [slot.failed(copy_of(error)) for slot in slots]
+            rest = [slot for slot in slots if slot.index not in refused]
+            refused |= {outcome.index: outcome for outcome in await self._batch(rest, timeout_s)}
+            return [refused[slot.index] for slot in slots]
         except BaseException:
             for slot in slots:
                 slot.given_up()

@@ -20,7 +20,7 @@ from typing import Any
 
 from openenv.client.endpoint import Endpoint
 from openenv.client.greeting import Greeting
-from openenv.client.members import Member
+from openenv.client.members import FINAL_CODES, REFUSALS, Member
 from openenv.client.tickets import ANSWERS, Part, Ticket
 from openenv.client.wording import Wording
 from openenv.errors import OpenEnvError, ProtocolError, SessionLost
@@ -39,10 +39,6 @@ from openenv.protocol.websocket import (
 )
 from openenv.protocol.wire_errors import error_from_payload
 
-_FINAL_CODES = frozenset((1003, 1008, 1009, 1010))
-"""Close codes that mean the request, not the connection: it would end the next one, too."""
-_REFUSALS = frozenset(("CAPACITY_REACHED", "FACTORY_ERROR"))
-"""Errors with which a server refuses a session on the plain protocol, whatever was asked of it."""
 _UNNAMED = "/ws?session=none"
 
 
@@ -207,6 +203,11 @@ class Exchange:
         ticket.abandoned = True
         ticket.waiter = None
 
+    def withdraw(self, tickets: list[Ticket]) -> None:
+        """Forget requests whose frames were not sent."""
+        for ticket in tickets:
+            self._waiting.pop(ticket.number, None)
+
     def receive(self, data: bytes) -> list[Ticket]:
         """Take what arrived.
 
@@ -229,7 +230,7 @@ class Exchange:
             self._outgoing.append(close_frame(1002, mask=True))
             self._fail(f"sent what is not of the protocol ({problem})")
         if broken is not None:
-            self._final |= broken.close_code in _FINAL_CODES
+            self._final |= broken.close_code in FINAL_CODES
             self._outgoing.append(close_frame(broken.close_code, mask=True))
             self._fail(f"sent a frame that cannot be read ({broken})")
         return done
@@ -419,7 +420,7 @@ class Exchange:
         else:
             if ticket.number == 1 and reply.type == "error" and not self.extended:
                 refusal = error_from_payload(reply.data)
-                if refusal.code in _REFUSALS:
+                if refusal.code in REFUSALS:
                     self.failure = refusal  # it crossed our first request; the server will close
             self._answer(ticket, reply, done)
 
@@ -494,5 +495,5 @@ class Exchange:
     def _closed_by_server(self, close: Close) -> None:
         self._outgoing.append(close_frame(close.code, mask=True))
         reason = f", {close.reason}" if close.reason else ""
-        self._final |= close.code in _FINAL_CODES
+        self._final |= close.code in FINAL_CODES
         self._fail(f"closed the connection (code {close.code}{reason})")

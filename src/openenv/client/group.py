@@ -24,10 +24,11 @@ from openenv.client.roster import (
     reply_of,
     reset_data,
     step_data,
+    unsendable,
 )
 from openenv.client.shared_connection import SharedConnection
 from openenv.client.tickets import Ticket
-from openenv.errors import OpenEnvError, ProtocolError, UsageError
+from openenv.errors import InvalidActionError, OpenEnvError, ProtocolError, UsageError
 from openenv.protocol.plain import Reply
 
 UNOPENED = "/ws?session=none"
@@ -316,7 +317,12 @@ class SessionGroup:
         try:
             results = self._lanes[0].batch(parts, timeout_s=timeout_s)
         except OpenEnvError as error:
-            return [slot.failed(copy_of(error)) for slot in slots]
+            refused = unsendable(slots) if type(error) is InvalidActionError else {}
+            if not refused:
+                return [slot.failed(copy_of(error)) for slot in slots]
+            rest = [slot for slot in slots if slot.index not in refused]
+            refused |= {outcome.index: outcome for outcome in self._batch(rest, timeout_s)}
+            return [refused[slot.index] for slot in slots]
         return [slot.answered(reply_of(result)) for slot, result in zip(slots, results, strict=True)]
 
     def _one_by_one(self, slots: list[Slot], timeout_s: float | None) -> list[SessionOutcome]:
@@ -352,10 +358,18 @@ class SessionGroup:
             else:
                 asked.setdefault(slot.lane, []).append(slot)
         for lane, group in asked.items():
-            try:
-                lane.submit([part_of(slot) for slot in group], self._done, timeout_s=timeout_s)
-            except OpenEnvError as error:
-                self._refused += [slot.failed(copy_of(error)) for slot in group]
+            self._submit(lane, group, timeout_s)
+
+    def _submit(self, lane: SharedConnection, slots: list[Slot], timeout_s: float | None) -> None:
+        try:
+            lane.submit([part_of(slot) for slot in slots], self._done, timeout_s=timeout_s)
+        except OpenEnvError as error:
+            refused = unsendable(slots) if type(error) is InvalidActionError else {}
+            if refused:
+                self._refused += refused.values()
+                self._submit(lane, [slot for slot in slots if slot.index not in refused], timeout_s)
+            else:
+                self._refused += [slot.failed(copy_of(error)) for slot in slots]
 
     def _handed_out(self) -> list[SessionOutcome]:
         done = self._done[:]

@@ -15,6 +15,12 @@ MAX_CARRIES = 12
 MOST_TAKEOVERS = 3
 """How often a session is taken back from another connection before that one is let have it."""
 
+FINAL_CODES = frozenset((1003, 1008, 1009, 1010))
+"""Close codes that mean the request, not the connection: it would end the next one, too."""
+
+REFUSALS = frozenset(("CAPACITY_REACHED", "FACTORY_ERROR"))
+"""Errors with which a server refuses a session on the plain protocol, whatever was asked of it."""
+
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
 
 

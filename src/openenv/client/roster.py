@@ -8,8 +8,16 @@ from typing import Any
 
 from openenv.client.ledger import EpisodeLedger, Standing
 from openenv.client.members import Member
+from openenv.client.texts import refuse_surrogates
 from openenv.client.tickets import Part
-from openenv.errors import OpenEnvError, ProtocolError, SessionLost, StepTimeoutError, UsageError
+from openenv.errors import (
+    InvalidActionError,
+    OpenEnvError,
+    ProtocolError,
+    SessionLost,
+    StepTimeoutError,
+    UsageError,
+)
 from openenv.protocol.plain import Reply, result_from_reply
 from openenv.protocol.wire_errors import blank_error, error_from_payload
 from openenv.types import StepOutcome, StepResult
@@ -255,3 +263,15 @@ def copy_of(error: OpenEnvError) -> OpenEnvError:
     twin.__dict__.update(error.__dict__)
     twin.args = error.args
     return twin
+
+
+def unsendable(slots: list[Slot]) -> dict[int, SessionOutcome]:
+    """Outcomes of the calls that cannot be written at all; the others can be sent without them."""
+    found = {}
+    for slot in slots:
+        call, data = slot.asked or ("", None)
+        try:
+            refuse_surrogates(call, data)
+        except InvalidActionError as error:
+            found[slot.index] = slot.failed(error)
+    return found

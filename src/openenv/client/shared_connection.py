@@ -111,18 +111,26 @@ class SharedConnection(SyncConnection):
 
         Returns:
             The tickets, in the order of the parts.
+
+        Raises:
+            InvalidActionError: one of them cannot be written; none was sent.
         """
         if timeout_s is None:
             timeout_s = self._endpoint.timeout_s
         deadline = self._take_turn("step", timeout_s)
         try:
             self._check("step", deadline, timeout_s)
-            tickets, frames = [], []
-            for member, call, data in parts:
-                ticket, frame = self._exchange.request(call, data, timeout_s, member)
-                ticket.waiter = done
-                tickets.append(ticket)
-                frames.append(frame)
+            tickets: list[Ticket] = []
+            frames = []
+            try:
+                for member, call, data in parts:
+                    ticket, frame = self._exchange.request(call, data, timeout_s, member)
+                    ticket.waiter = done
+                    tickets.append(ticket)
+                    frames.append(frame)
+            except BaseException:
+                self._exchange.withdraw(tickets)  # all are sent, or none
+                raise
             if tickets:
                 self._send(tickets[-1], b"".join(frames), deadline, timeout_s)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from pydantic_core import to_json
 
 from openenv.client.texts import refuse_surrogates
@@ -79,13 +80,24 @@ class Wording:
 
     def _framed(self, message: dict[str, Any]) -> bytes:
         if self._msgpack is not None:
-            from openenv.protocol.packing import pack_plain
-
-            refuse_surrogates(message["type"], message.get("data"))
-            return binary_frame(pack_plain(message), True)
+            return binary_frame(_packed(message), True)
         try:
             payload = to_json(message, inf_nan_mode="null", fallback=to_jsonable)
         except (ValueError, RecursionError):
             refuse_surrogates(message["type"], message.get("data"))
             payload = encode_json(message)
         return text_frame(payload, True)
+
+
+def _packed(message: dict[str, Any]) -> bytes:
+    try:
+        return _pack_basic(message)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.EncodeError):
+        # A model or an array, which takes a slower way, or a text that cannot travel.
+        from openenv.protocol.packing import pack_plain
+
+        refuse_surrogates(message["type"], message.get("data"))
+        return pack_plain(message)
+
+
+_pack_basic = msgspec.msgpack.Encoder().encode
