@@ -117,7 +117,7 @@ def test_errors_are_the_servers_own(serve: Serve) -> None:
         with pytest.raises(EnvironmentFailedError, match="unlucky") as failed:
             env.step(by=13)
         assert (failed.value.step, failed.value.retryable, failed.value.session_fate) == (1, False, "alive")
-        assert env.step(by=1).step == 1
+        assert env.step(by=1).step == 2
 
 
 def test_a_deadline_is_kept_and_nobody_else_waits(serve: Serve) -> None:
