@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+import openenv
 from openenv.envs.coding import CodingTasks, Problem, grade
 from openenv.envs.coding.grading import Finding
 from openenv.envs.coding.workspace import Confinement, Workspace
@@ -165,6 +166,27 @@ def _files(problem: Problem, cheat: dict[str, str]) -> Snapshot:
 def test_a_cheat_passes_no_test(name: str, problem: Problem, confinement: Confinement) -> None:
     verdict = grade(problem, _files(problem, CHEATS[name]), confinement)
     assert (verdict.passed, verdict.fraction, verdict.all_passed) == (0, 0.0, False), verdict.summary()
+
+
+def test_what_an_agent_runs_before_it_submits_changes_no_verdict() -> None:
+    with openenv.make("coding") as env:
+        for name, cheat in CHEATS.items():
+            env.reset(split="train", task="digit_sum", reward="fraction")
+            for code in (cheat.get("*", ""), "import os; os.system('sh -c \"sleep 30; echo OK\" &')"):
+                assert not env.step(code=code).done
+            if cheat:
+                env.call_tool("submit", code=cheat.get("*", ""))
+            else:
+                env.call_tool("submit")
+            assert (env.last.reward, env.last.done) == (0.0, True), name
+
+
+def test_a_slow_submission_runs_out_of_time_for_all_tests(confinement: Confinement) -> None:
+    short = replace(PROGRAM, time_limit_s=2.0)
+    text = b"import time\ntime.sleep(1.8)\nprint('x')"
+    verdict = grade(short, Snapshot({"main.py": (text, 0o644)}), confinement)
+    assert verdict.timed_out
+    assert verdict.passed == 0
 
 
 def test_reports_that_were_not_asked_for_void_every_test(confinement: Confinement) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from openenv.sandbox import RunResult, Sandbox, Snapshot, Status
 _MAX_TIMEOUTS = 2
 """Tests that may time out before the rest counts as timed out too."""
 _MAX_TOLERANCE = 1e-6
+_MOST_TIME = 6
+"""Time for all tests together, as a multiple of the time for one: a slow submission holds a session's thread."""
 
 
 class Finding(StrEnum):
@@ -136,6 +139,7 @@ class _Judge:
         self._sandbox = sandbox
         self._problem = problem
         self._timeouts = 0
+        self._deadline = time.monotonic() + _MOST_TIME * problem.time_limit_s
 
     def findings(self) -> list[Finding]:
         """A finding for each test; calls in a row share a process until one ends it."""
@@ -144,7 +148,7 @@ class _Judge:
         while len(found) < len(cases):
             rest = cases[len(found) :]
             first = rest[0]
-            if self._timeouts >= _MAX_TIMEOUTS:
+            if self._timeouts >= _MAX_TIMEOUTS or time.monotonic() >= self._deadline:
                 return found + [Finding.TIMEOUT] * len(rest)
             if isinstance(first, RunCase):
                 found.append(self._run(first))
@@ -155,7 +159,8 @@ class _Judge:
         return found
 
     def _limited(self, argv: Sequence[str], stdin: bytes) -> RunResult:
-        result = self._sandbox.run(argv, stdin=stdin, timeout_s=self._problem.time_limit_s)
+        left = max(0.1, min(self._problem.time_limit_s, self._deadline - time.monotonic()))
+        result = self._sandbox.run(argv, stdin=stdin, timeout_s=left)
         self._timeouts += result.status is Status.TIMEOUT
         return result
 
