@@ -26,7 +26,7 @@ _MAX_TIMEOUTS = 2
 """Tests that may time out before the rest counts as timed out too."""
 _MAX_TOLERANCE = 1e-6
 _MOST_TIME = 6
-"""Time for all tests together, as a multiple of the time for one: a slow submission holds a session's thread."""
+"""Times the limit of one test that all together may take: meanwhile the session's thread is held."""
 
 
 class Finding(StrEnum):
