@@ -96,12 +96,13 @@ class PythonSession:
             self._lose()
 
     def warm_up(self) -> None:
-        """Run a cell that does nothing and forget it: the first copies the pages that all later ones use.
+        """Run cells that do nothing and forget them: the first copy the pages that all later ones use.
 
         Raises:
             SandboxGoneError: the session is dead.
         """
-        self.exec("1")
+        for _ in range(3):
+            self.exec("1")
         with self.sandbox.lock, contextlib.suppress(OSError):
             wire.send(self._need(), {"op": "forget"})
 

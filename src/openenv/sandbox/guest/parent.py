@@ -20,10 +20,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import confine, files, kernel, landlock, root, wire
+from .cells import Interpreter
 from .init import NOTHING, Facts, Init, Shown
 from .tree import Tree, anonymous
 
 _SHUTDOWN_S = 2.0
+_REHEARSALS = 64
 
 
 @dataclass
@@ -141,9 +143,35 @@ def _become_parent(wanted: Settings) -> None:
             order = confine.Order(0, 0, 0, 0, 0, 0, 0, network=internet, counted=counted)
             confine.PROGRAMS.get(confine.policy_for(order, private_tree=wanted.mode != "confined"))
     confine.own_data()
+    _rehearse()
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection in a fresh child would touch, and so copy, every page
+
+
+def _rehearse() -> None:
+    """Run cells here until the interpreter has adapted its code to them.
+
+    Sessions share what it wrote; otherwise each would write, and so copy, the same pages in its first cells.
+    """
+    names = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
+    streams = {name: getattr(sys, name) for name in names}
+    main, handler = sys.modules["__main__"], signal.getsignal(signal.SIGINT)
+    asking, answering = socket.socketpair()
+    with asking, answering:
+        interpreter = Interpreter()
+        for _ in range(_REHEARSALS):
+            wire.send(asking, {"op": "exec", "nonce": "0", "code": 8}, b"_x = 1\n1")
+            frame = wire.receive(answering)
+            if frame is not None:
+                reply, images = interpreter.run(frame.payload.decode(), b"")
+                wire.send(answering, reply, images)
+                wire.receive(asking)
+        interpreter.forget()
+    sys.modules["__main__"] = main
+    signal.signal(signal.SIGINT, handler)
+    for name, stream in streams.items():
+        setattr(sys, name, stream)
 
 
 def _kernel_threads() -> int:
