@@ -189,6 +189,22 @@ def test_a_slow_submission_runs_out_of_time_for_all_tests(confinement: Confineme
     assert verdict.passed == 0
 
 
+@pytest.mark.parametrize("backend", ["namespaces", "confined"])
+def test_graders_hold_on_weaker_isolation(backend: str, confinement: Confinement) -> None:
+    weaker = replace(confinement, backend=backend, min_tier="C")
+    for problem in (FUNCTION, PROGRAM, REPOSITORY):
+        right = _files(problem, {"*": problem.oracle[problem.submission]})
+        assert grade(problem, right, weaker).all_passed
+        for name in (
+            "exit",
+            "search in memory",
+            "forged reports",
+            "reads the grader",
+            "kills the supervisor",
+        ):
+            assert grade(problem, _files(problem, CHEATS[name]), weaker).passed == 0, (problem.id, name)
+
+
 def test_reports_that_were_not_asked_for_void_every_test(confinement: Confinement) -> None:
     right = FUNCTION.oracle["solution.py"]
     meddling = f"{TWICE}\n{right}"
