@@ -7,11 +7,14 @@ a user namespace below inherits.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import resource
 import secrets
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -50,13 +53,43 @@ def _groups() -> Iterator[list[Path]]:
                     time.sleep(0.05)
 
 
-def interpreter_for_anyone() -> tuple[str, dict[str, str]]:
-    """An interpreter that an ordinary user can start, and the variables that it needs to find us."""
+_NEEDED = (
+    "openenv",
+    "pydantic",
+    "pydantic_core",
+    "annotated_types",
+    "typing_inspection",
+    "typing_extensions",
+)
+"""What the runner imports."""
+
+
+@contextlib.contextmanager
+def interpreter_for_anyone() -> Iterator[tuple[str, dict[str, str]]]:
+    """An interpreter that an ordinary user can start, and the variables that it needs to find us.
+
+    The checkout and the virtual environment may lie in folders that are closed to others, so what is needed
+    of them is copied to one that is not.
+    """
     from openenv.sandbox import warm
 
-    path = warm.interpreter("confined")
-    site = next(folder for folder in sys.path if folder.endswith("site-packages"))
-    return path, {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}:{site}", "PYTHONDONTWRITEBYTECODE": "1"}
+    with tempfile.TemporaryDirectory(prefix="openenv-arena-") as folder:
+        here = Path(folder)
+        here.chmod(0o755)
+        for name in _NEEDED:
+            found = importlib.util.find_spec(name)
+            assert found is not None
+            assert found.origin is not None
+            origin = Path(found.origin)
+            if origin.name == "__init__.py":
+                shutil.copytree(origin.parent, here / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(origin, here)
+        ours = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "tests" / "hostile", here / "tests" / "hostile", ignore=ours)
+        for path in (here, *here.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        yield warm.interpreter("confined"), {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def run_bounded(arguments: Sequence[str], *, ordinary: bool, timeout_s: float) -> str:
@@ -65,12 +98,13 @@ def run_bounded(arguments: Sequence[str], *, ordinary: bool, timeout_s: float) -
     Raises:
         AssertionError: it failed; the message holds what it said.
     """
-    if ordinary:
-        python, variables = interpreter_for_anyone()
-    else:
-        python, variables = sys.executable, {"PYTHONPATH": str(ROOT)}
-    command = [python, "-m", *arguments]
-    with _groups() as groups:
+    with contextlib.ExitStack() as stack:
+        if ordinary:
+            python, variables = stack.enter_context(interpreter_for_anyone())
+        else:
+            python, variables = sys.executable, {"PYTHONPATH": str(ROOT)}
+        command = [python, "-m", *arguments]
+        groups = stack.enter_context(_groups())
 
         def enter() -> None:
             for folder in groups:
