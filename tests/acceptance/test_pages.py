@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from .conftest import Serve
-from .served import Refused, Server
+from .served import Refused, Server, eventually
 
 
 @pytest.fixture(scope="module")
@@ -135,5 +135,5 @@ def test_a_page_that_is_allowed(serve: Serve) -> None:
 def test_a_pages_words_command_no_terminal(server: Server) -> None:
     answer = server.http("GET", "/%1b[2J%0d%c2%9b31m%e2%80%a8", host="evil.example")
     assert answer.status == 421
-    assert "\\u001b" in server.output
+    eventually(lambda: "\\u001b" in server.output)
     assert not {char for char in server.output if not char.isprintable()} - {"\n"}

@@ -57,7 +57,7 @@ def test_from_several_bases():
         {"step_timeout_s": -1},
         {"reset_timeout_s": "1"},
         {"episode_timeout_s": 0},
-        {"host": "process"},
+        {"host": "moon"},
         {"deterministic": 1},
         {"requires_reset": None},
         {"name": ""},

@@ -252,13 +252,16 @@ async def test_a_class_that_is_slow_or_asks_for_threads_stays_there() -> None:
 
 
 async def test_an_environment_stays_on_its_shards_thread_and_may_run_a_loop() -> None:
+    before = set(threading.enumerate())  # other tests' shards among them
     manager = SessionManager(describe(Bound), host="shard", max_sessions=8)
     sessions = [await manager.open(owner="test") for _ in range(8)]
     for session in sessions:
         assert (await session.acall("reset")).observation.result == "ready"
         assert (await session.acall("step", action={})).observation.result == 1
+    shards = {t for t in threading.enumerate() if t.name.startswith("openenv-shard")} - before
+    assert shards
     await manager.drain(1)
-    wait_until(lambda: not any(t.name.startswith("openenv-shard") for t in threading.enumerate()))
+    wait_until(lambda: not any(shard.is_alive() for shard in shards), 30)
 
 
 async def test_a_deadline_on_a_shard_answers_and_delays_nobody_for_long() -> None:
