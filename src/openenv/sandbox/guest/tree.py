@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 _KIB = 1024
 _CERTAIN_S = 60.0
-"""How long a kill goes on where no pid namespace dies: a machine that is busy must not let anything get away."""
+"""How long a kill goes on where no pid namespace dies: a busy machine must not let anything get away."""
 
 
 class Tree:
