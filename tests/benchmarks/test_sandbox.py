@@ -51,6 +51,6 @@ def test_the_ways_to_run_are_real() -> None:
     sandbox._LIVE.pop().kill()
     sandbox._true()
     assert sandbox._many(3)["pss_mib_each"] > 1
-    assert sandbox._soak(10)["descriptors_left"] == 0
+    assert sandbox._soak(10)["descriptors_left"] <= 0  # other tests may let go of some meanwhile
     assert not sandbox._works(["no-such-program"])
     assert sandbox._works(["python3", "-c", "print(2)"])
