@@ -507,7 +507,7 @@ def test_close_leaves_nothing(tmp_path: Path) -> None:
     pool.close()
     assert len(list(tmp_path.iterdir())) == 4, "every environment was closed"
     until(lambda: all(map(gone, pids)))
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before
     assert set(os.listdir("/dev/shm")) == shared
 
 

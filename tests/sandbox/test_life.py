@@ -58,7 +58,7 @@ def test_a_kill_leaves_no_process_folder_or_descriptor(parent: WarmParent) -> No
     assert len(below(os.getpid())) > len(processes)
     sandbox.kill()
     assert wait_until(lambda: below(os.getpid()) <= processes)
-    assert set(os.listdir("/proc/self/fd")) == descriptors
+    assert set(os.listdir("/proc/self/fd")) <= descriptors
     assert Path("/proc/self/mountinfo").read_text() == mounts
     assert parent._folder is None or os.listdir(parent._folder) == []
     assert parent.groups is None or all(group.empty() for group in parent.groups._spare)
@@ -82,7 +82,7 @@ def test_a_hundred_lives_leave_the_parent_as_it_was(parent: WarmParent) -> None:
     for _ in range(100):
         cycle()
     assert wait_until(lambda: below(os.getpid()) == processes)
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
     assert memory() - held < 1024  # KiB
     if parent.groups is not None:
         assert sum(1 for _ in parent.groups.bases[0].iterdir() if _.is_dir()) <= 3
