@@ -107,12 +107,56 @@ def _limits() -> dict[str, int]:
 def _judge(
     seen: dict[str, Any], parents: dict[str, str], *, private: bool, counted: bool, watched: bool
 ) -> tuple[Layer, ...]:
+    layers = [
+        *_space_layers(seen, parents),
+        _layer(
+            "capabilities",
+            int(seen["capabilities"], 16) == 0 and seen["no new privileges"] == "1",
+            "no privilege, and none from setuid programs",
+            f"effective {seen['capabilities']}, no_new_privs {seen['no new privileges']}",
+            "",
+        ),
+        _layer(
+            "landlock",
+            seen["landlock"] != "done" if private else seen["canary"] != "read",
+            "second barrier for files, signals, sockets and tracing; the only one without namespaces",
+            f"writing to its own /proc entry: {seen['landlock']}",
+            _KERNEL_FIX,
+        ),
+        _layer(
+            "seccomp",
+            seen["filter mode"] == "2" and not seen["calls"],
+            "kernel interfaces that ordinary programs do not use",
+            f"got through: {', '.join(seen['calls']) or 'none of the refused calls'}",
+            "use a kernel with CONFIG_SECCOMP_FILTER",
+        ),
+        _layer(
+            "limits",
+            not seen["limits"],
+            "process, file, descriptor and memory bombs of one process",
+            f"passed: {', '.join(seen['limits']) or 'none'}",
+            "",
+        ),
+        _layer(
+            "environment",
+            not seen["variables"] and not seen["descriptors"],
+            "variables and descriptors of the server",
+            f"variables {seen['variables']}, descriptors {seen['descriptors']}",
+            "",
+        ),
+        _memory_layer(counted and seen["memory"] == "killed", watched and not counted),
+    ]
+    return tuple(layers)
+
+
+def _space_layers(seen: dict[str, Any], parents: dict[str, str]) -> tuple[Layer, ...]:
+    """What the sandbox has of its own: its files and its namespaces."""
     outside = {name: os.readlink(f"/proc/self/ns/{name}") for name in _SPACES}
 
     def own(name: str) -> bool:
         return seen["spaces"].get(name) not in (None, outside[name], parents.get(name))
 
-    layers = [
+    return (
         _layer(
             "files",
             seen["canary"] != "read" and seen["write /usr"] != "done",
@@ -162,44 +206,7 @@ def _judge(
             f"user {seen['uid']}, namespace {seen['spaces'].get('user')}",
             _USERNS_FIX,
         ),
-        _layer(
-            "capabilities",
-            int(seen["capabilities"], 16) == 0 and seen["no new privileges"] == "1",
-            "no privilege, and none from setuid programs",
-            f"effective {seen['capabilities']}, no_new_privs {seen['no new privileges']}",
-            "",
-        ),
-        _layer(
-            "landlock",
-            seen["landlock"] != "done" if private else seen["canary"] != "read",
-            "second barrier for files, signals, sockets and tracing; the only one without namespaces",
-            f"writing to its own /proc entry: {seen['landlock']}",
-            _KERNEL_FIX,
-        ),
-        _layer(
-            "seccomp",
-            seen["filter mode"] == "2" and not seen["calls"],
-            "kernel interfaces that ordinary programs do not use",
-            f"got through: {', '.join(seen['calls']) or 'none of the refused calls'}",
-            "use a kernel with CONFIG_SECCOMP_FILTER",
-        ),
-        _layer(
-            "limits",
-            not seen["limits"],
-            "process, file, descriptor and memory bombs of one process",
-            f"passed: {', '.join(seen['limits']) or 'none'}",
-            "",
-        ),
-        _layer(
-            "environment",
-            not seen["variables"] and not seen["descriptors"],
-            "variables and descriptors of the server",
-            f"variables {seen['variables']}, descriptors {seen['descriptors']}",
-            "",
-        ),
-        _memory_layer(counted and seen["memory"] == "killed", watched and not counted),
-    ]
-    return tuple(layers)
+    )
 
 
 def _layer(name: str, held: bool, meaning: str, evidence: str, fix: str) -> Layer:

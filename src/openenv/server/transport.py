@@ -18,8 +18,9 @@ from uvicorn.config import Config
 
 from openenv.protocol import handshake
 from openenv.protocol.handshake import HandshakeError, RequestHead
-from openenv.server.connection import DoorConnection, ServerState, TransportSettings
+from openenv.server.connection import DoorConnection, ServerState
 from openenv.server.contract import DoorRuntime, Relay
+from openenv.server.transport_settings import TransportSettings
 
 __all__ = ["TransportSettings", "websocket_protocol_class"]
 
